@@ -1,0 +1,12 @@
+//! Reproducible scripts for radio-interferometry data reduction.
+//!
+//! The rooms of the house and the arrows between them are described in `docs/architecture.md`;
+//! signs, units and frames in `docs/conventions.md`.
+
+// words: plain types, no files, no threads, no Rhai
+pub mod data;
+pub mod error;
+pub mod notice;
+pub mod options;
+pub mod sky;
+pub mod units;

@@ -1,0 +1,5 @@
+//! Directions on the sky and their frames.
+
+mod direction;
+
+pub use direction::{Direction, Frame};
