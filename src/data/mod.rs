@@ -1,5 +1,18 @@
 //! Data types that every room shares; invariants are checked in their constructors.
 
+mod beam;
+mod cube;
+mod error;
+mod image;
+mod mask;
+mod meta;
 mod visibilities;
 
+pub use beam::{Beam, Beams, Ellipse};
+pub use cube::{Cube, CubeInfo, CubeSink, CubeSource};
+pub use error::DataError;
+pub use image::Image;
+
+pub use mask::{Mask, fill_row, finite_plane, set_bits, valid_bits};
+pub use meta::{Brightness, Card, CardValue, Meta, Unit};
 pub use visibilities::{Corr, VisBlock, VisSource, VisWeight};

@@ -1,5 +1,9 @@
-//! Directions on the sky and their frames.
+//! Directions on the sky and their frames, world coordinates of images and of spectral axes.
 
+mod celestial;
 mod direction;
+mod spectral;
 
+pub use celestial::{Celestial, CelestialError, CelestialKeys, Projection};
 pub use direction::{Direction, Frame};
+pub use spectral::{SpectralAxis, SpectralError, SpectralFrame, SpectralKind};
