@@ -10,3 +10,7 @@ pub mod notice;
 pub mod options;
 pub mod sky;
 pub mod units;
+
+// the program
+pub mod cli;
+pub mod script;

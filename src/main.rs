@@ -1,1 +1,5 @@
-fn main() {}
+//! The program: everything is in the library.
+
+fn main() {
+    std::process::exit(phangs_script::cli::main());
+}

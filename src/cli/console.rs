@@ -1,0 +1,127 @@
+//! What the user sees: prints, warnings, and progress bars on a terminal only.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::script::context::{Console, Event};
+
+/// Prints to standard output; a reader that has gone away is no error.
+pub fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes());
+    if !text.ends_with('\n') {
+        let _ = stdout.write_all(b"\n");
+    }
+    let _ = stdout.flush();
+}
+
+/// Prints an error.
+pub fn error(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "error: {text}");
+}
+
+/// The terminal.
+pub struct Terminal {
+    quiet: bool,
+    bar: ProgressBar,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    stage: String,
+    n_steps: u64,
+    shown: BTreeSet<PathBuf>,
+}
+
+impl Terminal {
+    /// A console on the terminal; with `quiet` only errors are printed.
+    pub fn new(quiet: bool) -> Terminal {
+        let target =
+            if quiet || !std::io::stderr().is_terminal() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(8) };
+        let bar = ProgressBar::with_draw_target(None, target);
+        Terminal { quiet, bar, state: Mutex::default() }
+    }
+
+    /// Costly verbs run so far.
+    pub fn n_steps(&self) -> u64 {
+        self.state.lock().map_or(0, |s| s.n_steps)
+    }
+
+    /// Files shown so far.
+    pub fn outputs(&self) -> Vec<PathBuf> {
+        self.state.lock().map(|s| s.shown.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Takes the progress bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| out(text));
+        }
+    }
+
+    fn show_progress(&self, stage: &str, done: u64, total: u64) {
+        let Ok(mut state) = self.state.lock() else { return };
+        if state.stage != stage {
+            state.stage = stage.to_string();
+            self.bar.reset();
+            let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {elapsed} (about {eta} left)");
+            self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar.set_message(stage.to_string());
+        }
+        self.bar.set_length(total.max(1));
+        self.bar.set_position(done.min(total));
+    }
+
+    fn start_step(&self, verb: &str) {
+        if let Ok(mut state) = self.state.lock() {
+            state.stage.clear();
+            state.n_steps += 1;
+        }
+        self.bar.reset();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+            self.bar.set_style(style);
+        }
+        self.bar.set_message(verb.to_string());
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    fn end_step(&self) {
+        self.bar.disable_steady_tick();
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Console for Terminal {
+    fn event(&self, event: Event) {
+        match event {
+            Event::Print(text) => self.say(&text),
+            Event::Warning(w) => {
+                if !self.quiet {
+                    let hint = w.hint.map(|h| format!("\n  hint: {h}")).unwrap_or_default();
+                    self.bar.suspend(|| {
+                        let _ = writeln!(std::io::stderr().lock(), "warning [{}]: {}{hint}", w.name, w.message);
+                    });
+                }
+            }
+            Event::Progress { stage, done, total } => self.show_progress(&stage, done, total),
+            Event::StepStarted { verb, .. } => self.start_step(verb),
+            Event::StepEnded { .. } => self.end_step(),
+            Event::Shown { path, .. } => {
+                if let Ok(mut state) = self.state.lock() {
+                    state.shown.insert(path);
+                }
+            }
+            Event::Cell(_) => {}
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The only room that knows the command line, prints, and sets the exit code.
+
+mod console;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use crate::script::catalogue;
+
+/// Reproducible scripts for radio-interferometry data reduction.
+#[derive(Debug, Parser)]
+#[command(name = "phangs-script", version, about, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Option<RunArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a script (the same as `phangs-script FILE`).
+    Run(RunArgs),
+    /// Show the help of a verb, or of all.
+    Doc {
+        /// Name of the verb.
+        verb: Option<String>,
+    },
+    /// List the verbs.
+    Verbs {
+        /// Print definitions for the Rhai language server instead.
+        #[arg(long)]
+        definitions: bool,
+    },
+}
+
+/// How to run a script.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// The script: a path, or the name of one in `scripts/` or among those built in.
+    pub file: String,
+    /// A parameter of the script, name=value; may be given several times.
+    #[arg(short, long = "param", value_name = "NAME=VALUE")]
+    pub param: Vec<String>,
+    /// A TOML file of parameters; `-p` wins over it.
+    #[arg(long, value_name = "FILE")]
+    pub params: Option<std::path::PathBuf>,
+    /// Folder of figures, report and record [default: plots/<script>].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<std::path::PathBuf>,
+    /// Number of threads [default: one a processor]; the results do not depend on it.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print nothing but errors.
+    #[arg(long)]
+    pub quiet: bool,
+    /// End with one line of JSON: status, steps, outputs, time.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the program and returns its exit code.
+pub fn main() -> i32 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are no mistakes; every other usage error is the user's (exit 1, not clap's 2).
+            let _ = e.print();
+            return i32::from(e.use_stderr());
+        }
+    };
+    let result = match (cli.command, cli.run) {
+        (Some(Command::Run(args)), _) | (None, Some(args)) => return run::run(&args),
+        (Some(Command::Doc { verb }), _) => doc(verb.as_deref()),
+        (Some(Command::Verbs { definitions }), _) => {
+            console::out(&if definitions { catalogue::definitions() } else { catalogue::list() });
+            Ok(())
+        }
+        (None, None) => Err(Error::user("no script given").hint("phangs-script --help")),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(e) => {
+            console::error(&e.to_string());
+            e.kind.exit_code()
+        }
+    }
+}
+
+fn doc(verb: Option<&str>) -> Result<()> {
+    let pages: Vec<String> = match verb {
+        Some(name) => vec![catalogue::page(catalogue::find(name)?)],
+        None => catalogue::all().map(catalogue::page).collect(),
+    };
+    console::out(&pages.join("\n"));
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! The scripts that are built into the program.
+
+/// Name and text of each.
+static SCRIPTS: &[(&str, &str)] = &[];
+
+/// The text of a built-in script.
+pub fn script(name: &str) -> Option<&'static str> {
+    SCRIPTS.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+}
+
+/// Names of the built-in scripts.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SCRIPTS.iter().map(|(name, _)| *name)
+}

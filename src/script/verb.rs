@@ -1,0 +1,306 @@
+//! A verb: what scripts can call, declared once. Registration, help, checks and the step key follow from it.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::options::{Options, Param};
+
+use super::context::Context;
+use super::value::kind_of;
+
+/// What an input of a verb may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum InputKind {
+    /// Path of a MeasurementSet or UVFITS file (`"a.ms"`, `"a.ms#1"` for one block), or a handle.
+    Ms,
+    /// A list of them.
+    MsList,
+    /// Path of a file to read.
+    FileIn,
+    /// Path of a file or folder to make.
+    FileOut,
+    /// A record of the named kind.
+    Record(&'static str),
+    /// A list of records of the named kind.
+    Records(&'static str),
+    /// Text.
+    Text,
+    /// A number.
+    Number,
+    /// True or false.
+    Bool,
+    /// Any value.
+    Any,
+}
+
+impl InputKind {
+    /// As help shows it.
+    pub fn describe(self) -> String {
+        match self {
+            InputKind::Ms => "MeasurementSet".into(),
+            InputKind::MsList => "list of MeasurementSets".into(),
+            InputKind::FileIn => "file".into(),
+            InputKind::FileOut => "file to write".into(),
+            InputKind::Record(k) => k.into(),
+            InputKind::Records(k) => format!("list of {k}"),
+            InputKind::Text => "text".into(),
+            InputKind::Number => "number".into(),
+            InputKind::Bool => "true or false".into(),
+            InputKind::Any => "any value".into(),
+        }
+    }
+
+    /// Whether `value` fits.
+    fn accepts(self, value: &Value) -> bool {
+        let is_ms = |v: &Value| v.is_string() || kind_of(v) == Some("MeasurementSet");
+        match self {
+            InputKind::Ms => is_ms(value),
+            InputKind::MsList => value.as_array().is_some_and(|l| l.iter().all(is_ms)),
+            InputKind::FileIn | InputKind::FileOut | InputKind::Text => value.is_string(),
+            InputKind::Record(k) => kind_of(value) == Some(k),
+            InputKind::Records(k) => value.as_array().is_some_and(|l| l.iter().all(|v| kind_of(v) == Some(k))),
+            InputKind::Number => value.is_number() || value.get("$float").is_some(),
+            InputKind::Bool => value.is_boolean(),
+            InputKind::Any => true,
+        }
+    }
+}
+
+/// An input of a verb, in the order of the call.
+#[derive(Debug, Clone, Copy)]
+pub struct Input {
+    /// Name in help.
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: InputKind,
+    /// One sentence.
+    pub doc: &'static str,
+    /// True if the call may leave it out (only at the end).
+    pub optional: bool,
+}
+
+impl Input {
+    /// An input that every call gives.
+    pub const fn new(name: &'static str, kind: InputKind, doc: &'static str) -> Input {
+        Input { name, kind, doc, optional: false }
+    }
+    /// An input that a call may leave out.
+    pub const fn optional(name: &'static str, kind: InputKind, doc: &'static str) -> Input {
+        Input { name, kind, doc, optional: true }
+    }
+}
+
+/// What a verb does to files, and whether it is worth remembering.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Effects {
+    /// Cheap and pure: evaluated again in every run.
+    Glue,
+    /// Costly and pure: its value depends on its arguments and on the files among them.
+    Reads,
+    /// Makes the files that it is told to write, from its arguments and the files among them.
+    Writes,
+    /// Writes a figure, table or report file; exempt from the rule against overwriting.
+    Shows,
+    /// Talks to the run itself (parameters, printing, assertions): never cached.
+    Run,
+}
+
+impl Effects {
+    /// As help shows it.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Effects::Glue => "none: evaluated in every run",
+            Effects::Reads => "reads its inputs; not done again while they are the same",
+            Effects::Writes => "reads its inputs and writes its output, whole or not at all; not done again while both are the same",
+            Effects::Shows => "writes the file it names, whole or not at all; replaces an older one",
+            Effects::Run => "speaks to the run itself; evaluated in every run",
+        }
+    }
+}
+
+/// An example with its result; every example runs as a test.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// One sentence.
+    pub title: &'static str,
+    /// The script.
+    pub script: &'static str,
+    /// Its value as printed, or the beginning of the error message if it starts with `error:`.
+    pub result: &'static str,
+    /// Allowed difference if the result is a number.
+    pub tolerance: f64,
+}
+
+/// A verb.
+pub struct Verb {
+    /// Name in scripts.
+    pub name: &'static str,
+    /// Group in lists.
+    pub group: &'static str,
+    /// One sentence, third person, full stop.
+    pub summary: &'static str,
+    /// Further paragraphs of help.
+    pub details: &'static str,
+    /// Inputs in the order of the call.
+    pub inputs: &'static [Input],
+    /// Options, given as a map at the end of the call.
+    pub options: &'static [Param],
+    /// Defaults of the options.
+    pub defaults: fn() -> Map<String, Value>,
+    /// What it returns, with units.
+    pub returns: &'static str,
+    /// What it does to files.
+    pub effects: Effects,
+    /// Examples with results.
+    pub examples: &'static [Example],
+    /// Where the method comes from.
+    pub see: &'static str,
+    /// In the step key: raised when the numbers change.
+    pub version: u32,
+    /// Checks the options before anything runs; from [`check_options`].
+    pub check: fn(&str, Map<String, Value>) -> Result<Map<String, Value>>,
+    /// Converts, runs the science, converts back; no science here.
+    pub run: fn(&Call) -> Result<Value>,
+}
+
+/// The check of a verb's options: reads them into the struct and gives them back with all defaults filled in.
+pub fn check_options<O: Options>(verb: &str, given: Map<String, Value>) -> Result<Map<String, Value>> {
+    let options = O::from_given(verb, given)?;
+    match serde_json::to_value(options) {
+        Ok(Value::Object(map)) => Ok(map),
+        _ => Err(Error::internal(format!("`{verb}`: its options do not serialize"))),
+    }
+}
+
+/// Defaults of a struct of options.
+pub fn defaults<O: Options>() -> Map<String, Value> {
+    O::defaults()
+}
+
+crate::options! {
+    /// For verbs without options.
+    pub struct NoOptions {}
+}
+
+impl Verb {
+    /// A verb without options, to be filled in with struct update syntax.
+    pub const EMPTY: Verb = Verb {
+        name: "",
+        group: "",
+        summary: "",
+        details: "",
+        inputs: &[],
+        options: &[],
+        defaults: Map::new,
+        returns: "",
+        effects: Effects::Glue,
+        examples: &[],
+        see: "",
+        version: 1,
+        check: check_options::<NoOptions>,
+        run: |call| Err(Error::internal(format!("`{}` does nothing", call.verb.name))),
+    };
+
+    /// `name(a, b, #{..})`, as messages and help show it.
+    pub fn signature(&self) -> String {
+        let mut args: Vec<String> =
+            self.inputs.iter().map(|i| if i.optional { format!("[{}]", i.name) } else { i.name.to_string() }).collect();
+        if !self.options.is_empty() {
+            args.push("#{..}".into());
+        }
+        format!("{}({})", self.name, args.join(", "))
+    }
+
+    /// Fewest inputs of a call.
+    pub fn n_required(&self) -> usize {
+        self.inputs.iter().filter(|i| !i.optional).count()
+    }
+}
+
+/// One call of a verb, with checked inputs and with all options filled in.
+pub struct Call<'a> {
+    /// The verb.
+    pub verb: &'static Verb,
+    /// Inputs; those left out are null.
+    pub args: Vec<Value>,
+    /// Options with their defaults filled in.
+    pub options: Map<String, Value>,
+    /// The run.
+    pub context: &'a Context,
+}
+
+impl<'a> Call<'a> {
+    /// Checks the inputs and options of a call.
+    pub fn new(verb: &'static Verb, mut args: Vec<Value>, context: &'a Context) -> Result<Call<'a>> {
+        let has_options = !verb.options.is_empty() && args.len() > verb.n_required() && is_option_map(args.last());
+        let given = if has_options { args.pop().and_then(|v| v.as_object().cloned()).unwrap_or_default() } else { Map::new() };
+        for (input, value) in verb.inputs.iter().zip(&args) {
+            if !(input.kind.accepts(value) || input.optional && value.is_null()) {
+                return Err(Error::user(format!(
+                    "`{}`: `{}` must be a {}, not {}",
+                    verb.name,
+                    input.name,
+                    input.kind.describe(),
+                    describe(value)
+                ))
+                .hint(format!("{}: {}", verb.signature(), input.doc)));
+            }
+        }
+        args.resize(verb.inputs.len(), Value::Null);
+        let options = (verb.check)(verb.name, given)?;
+        Ok(Call { verb, args, options, context })
+    }
+
+    /// The options as their struct.
+    pub fn options<O: Options>(&self) -> Result<O> {
+        O::from_given(self.verb.name, self.options.clone())
+    }
+
+    /// Input `i` as text.
+    pub fn text(&self, i: usize) -> Result<&str> {
+        self.args[i].as_str().ok_or_else(|| Error::user(format!("`{}`: `{}` must be text", self.verb.name, self.verb.inputs[i].name)))
+    }
+
+    /// Input `i` as a number.
+    pub fn number(&self, i: usize) -> Result<f64> {
+        let value = &self.args[i];
+        let special = value.get("$float").and_then(Value::as_str).and_then(|s| s.parse().ok());
+        value
+            .as_f64()
+            .or(special)
+            .ok_or_else(|| Error::user(format!("`{}`: `{}` must be a number", self.verb.name, self.verb.inputs[i].name)))
+    }
+
+    /// Input `i` as a list.
+    pub fn list(&self, i: usize) -> &[Value] {
+        self.args[i].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// Input `i` as the path of a file to read, inside the project or declared.
+    pub fn path_in(&self, i: usize) -> Result<PathBuf> {
+        self.context.sandbox.readable(self.text(i)?)
+    }
+
+    /// Input `i` as the path of a file to write, inside the project or declared.
+    pub fn path_out(&self, i: usize) -> Result<PathBuf> {
+        self.context.sandbox.writable(self.text(i)?)
+    }
+}
+
+fn is_option_map(value: Option<&Value>) -> bool {
+    value.is_some_and(|v| v.is_object() && kind_of(v).is_none() && v.get("$float").is_none())
+}
+
+/// A value in words, for messages.
+pub fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".into(),
+        Value::Bool(_) => "a truth value".into(),
+        Value::Number(n) => format!("the number {n}"),
+        Value::String(s) => format!("the text \"{s}\""),
+        Value::Array(l) => format!("a list of {}", l.len()),
+        Value::Object(_) => kind_of(value).map_or("a map".into(), |k| format!("a {k}")),
+    }
+}

@@ -1,0 +1,10 @@
+//! The verbs, by group; each converts, runs the science, and converts back.
+
+use super::verb::Verb;
+
+mod run;
+
+pub use run::shown;
+
+/// All groups in the order in which help lists them.
+pub static GROUPS: &[&[&Verb]] = &[run::VERBS];
