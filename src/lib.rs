@@ -11,6 +11,9 @@ pub mod options;
 pub mod sky;
 pub mod units;
 
+// figures
+pub mod plot;
+
 // the program
 pub mod cli;
 pub mod script;
