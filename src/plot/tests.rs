@@ -3,7 +3,6 @@
 use ndarray::Array2;
 
 use super::align::*;
-use super::color::*;
 use super::mark::*;
 use super::*;
 
