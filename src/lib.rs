@@ -11,6 +11,9 @@ pub mod options;
 pub mod sky;
 pub mod units;
 
+// edges: files
+pub mod ms;
+
 // figures
 pub mod plot;
 

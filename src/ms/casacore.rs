@@ -1,0 +1,79 @@
+//! casacore's own table code, behind one process-wide lock.
+//!
+//! A `Table` must not cross threads, and the same table opened in two threads crashes: every use of rubbl goes through
+//! [`with_table`], which opens, calls, and closes inside the lock.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+
+use rubbl_casatables::{CasaScalarData, Table, TableError, TableOpenMode, TableRecord};
+
+use super::error::MsError;
+
+static LOCK: Mutex<()> = Mutex::new(());
+
+fn lock() -> MutexGuard<'static, ()> {
+    // A panic while the lock was held leaves nothing behind that the next user needs.
+    LOCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Runs `body` with no other use of casacore in this process.
+pub fn alone<R>(body: impl FnOnce() -> R) -> R {
+    let _guard = lock();
+    body()
+}
+
+/// Opens the table at `path` for reading and hands it to `body`.
+pub fn with_table<R>(path: &Path, body: impl FnOnce(&mut Table) -> Result<R, MsError>) -> Result<R, MsError> {
+    with_mode(path, TableOpenMode::Read, body)
+}
+
+/// Opens the table at `path` for reading and writing and hands it to `body`; all is on disk when this returns.
+pub fn with_table_mut<R>(path: &Path, body: impl FnOnce(&mut Table) -> Result<R, MsError>) -> Result<R, MsError> {
+    with_mode(path, TableOpenMode::ReadWrite, body)
+}
+
+fn with_mode<R>(path: &Path, mode: TableOpenMode, body: impl FnOnce(&mut Table) -> Result<R, MsError>) -> Result<R, MsError> {
+    alone(|| {
+        let mut table = Table::open(path, mode).map_err(|e| casacore(format!("open table {}", short_name(path)), e))?;
+        body(&mut table)
+    })
+}
+
+/// Last part of a path, for messages.
+pub fn short_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned())
+}
+
+/// An error of casacore while doing `what`.
+pub fn casacore(what: impl Into<String>, e: impl std::fmt::Display) -> MsError {
+    MsError::Casacore { what: what.into(), message: e.to_string().lines().next().unwrap_or_default().to_string() }
+}
+
+/// A whole column of scalars.
+pub fn column<T: CasaScalarData>(table: &mut Table, name: &str) -> Result<Vec<T>, MsError> {
+    if table.n_rows() == 0 {
+        return Ok(Vec::new());
+    }
+    table.get_col_as_vec(name).map_err(|e| casacore(format!("read column {name}"), e))
+}
+
+/// One cell of an array column; `None` where it has no value.
+pub fn array_cell<T: CasaScalarData>(table: &mut Table, name: &str, row: u64) -> Result<Option<Vec<T>>, MsError> {
+    match table.get_cell_as_vec(name, row) {
+        Ok(values) => Ok(Some(values)),
+        Err(TableError::Casacore(e)) if is_undefined(&e.to_string()) => Ok(None),
+        Err(e) => Err(casacore(format!("read column {name}, row {row}"), e)),
+    }
+}
+
+/// casacore's words for a cell that was never written differ by storage manager.
+fn is_undefined(message: &str) -> bool {
+    let m = message.to_lowercase();
+    ["no array", "not defined", "undefined", "no value"].iter().any(|words| m.contains(words))
+}
+
+/// The keywords of a column.
+pub fn column_keywords(table: &mut Table, name: &str) -> Result<TableRecord, MsError> {
+    table.get_column_keyword_record(name).map_err(|e| casacore(format!("read the keywords of column {name}"), e))
+}
