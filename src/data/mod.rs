@@ -6,6 +6,7 @@ mod error;
 mod image;
 mod mask;
 mod meta;
+mod shift_table;
 mod visibilities;
 
 pub use beam::{Beam, Beams, Ellipse};
@@ -15,4 +16,5 @@ pub use image::Image;
 
 pub use mask::{Mask, fill_row, finite_plane, set_bits, valid_bits};
 pub use meta::{Brightness, Card, CardValue, Meta, Unit};
+pub use shift_table::{SHIFT_COLUMNS, ShiftRow, ShiftTable};
 pub use visibilities::{Corr, VisBlock, VisSource, VisWeight};

@@ -81,7 +81,9 @@ fn rooms_import_only_along_the_arrows() {
         if room == "lib" || room == "main" {
             continue;
         }
-        let Some(may) = arrows.get(room.as_str()) else { panic!("src/{first} is a room that docs/architecture.md and this test do not know") };
+        let Some(may) = arrows.get(room.as_str()) else {
+            panic!("src/{first} is a room that docs/architecture.md and this test do not know")
+        };
         let text = std::fs::read_to_string(&file).expect("readable");
         for import in imports(&text) {
             n_imports += 1;
@@ -101,11 +103,19 @@ fn only_script_knows_rhai_and_only_cli_knows_clap_and_prints() {
     for file in source_files(&src) {
         let inside = file.strip_prefix(&src).expect("below src").display().to_string();
         let text = std::fs::read_to_string(&file).expect("readable");
-        let code: String = text.lines().map(|l| l.split("//").next().unwrap_or("")).take_while(|l| !l.contains("mod tests {")).collect::<Vec<_>>().join("\n");
+        let code: String = text
+            .lines()
+            .map(|l| l.split("//").next().unwrap_or(""))
+            .take_while(|l| !l.contains("mod tests {"))
+            .collect::<Vec<_>>()
+            .join("\n");
         let is_test = inside.ends_with("tests.rs") || inside.contains("/tests/");
         assert!(inside.starts_with("script") || !code.contains("rhai::"), "{inside} knows Rhai");
         assert!(inside.starts_with("cli") || !code.contains("clap::"), "{inside} knows clap");
         let prints = ["println!", "eprintln!", "print!(", "process::exit"];
-        assert!(inside.starts_with("cli") || inside == "main.rs" || is_test || !prints.iter().any(|p| code.contains(p)), "{inside} prints or exits");
+        assert!(
+            inside.starts_with("cli") || inside == "main.rs" || is_test || !prints.iter().any(|p| code.contains(p)),
+            "{inside} prints or exits"
+        );
     }
 }
