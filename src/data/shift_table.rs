@@ -132,10 +132,10 @@ impl ShiftTable {
 
     /// The table as CSV (RFC 4180), with a header line.
     pub fn to_csv(&self) -> String {
-        let mut out = SHIFT_COLUMNS.join(",") + "\n";
+        let mut out = format!("{}\n", SHIFT_COLUMNS.join(","));
         for row in &self.rows {
             let cells: Vec<String> = row.cells().iter().map(|c| quoted(c)).collect();
-            out.push_str(&(cells.join(",") + "\n"));
+            out.push_str(&format!("{}\n", cells.join(",")));
         }
         out
     }
@@ -215,10 +215,11 @@ impl ShiftTable {
             ));
         }
         let reference = self.rows.first().map_or("", |r| r.reference.as_str());
-        out + &format!(
+        out.push_str(&format!(
             "\nOffsets of the source relative to each block's own phase center, minus the same in the reference **{reference}**, positive east and \
              north; errors are 1 sigma. The check is the offset measured again after the shift.\n"
-        )
+        ));
+        out
     }
 }
 
