@@ -40,6 +40,20 @@ pub fn list() -> String {
     out
 }
 
+/// The list of verbs with links to their pages, in Markdown.
+pub fn index() -> String {
+    let mut out = String::from("# Verbs\n\nPrinted from the catalogue by `UPDATE_DOCS=1 cargo test --release --test suite docs`; do not edit.\n");
+    let mut group = "";
+    for verb in all() {
+        if verb.group != group {
+            group = verb.group;
+            out.push_str(&format!("\n## {group}\n\n"));
+        }
+        out.push_str(&format!("- [`{}`]({}.md): {}\n", verb.signature(), verb.name, verb.summary));
+    }
+    out
+}
+
 /// The help page of a verb, in Markdown.
 pub fn page(verb: &Verb) -> String {
     let mut out = format!("# {}\n\n{}\n\n```rhai\n{}\n```\n", verb.name, verb.summary, verb.signature());

@@ -1,3 +1,4 @@
 //! The one integration binary: what can only be seen from outside the library.
 
+mod docs;
 mod layering;
