@@ -14,6 +14,9 @@ pub mod units;
 // edges: files
 pub mod ms;
 
+// science: arrays in, arrays out
+pub mod staging;
+
 // figures
 pub mod plot;
 

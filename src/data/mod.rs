@@ -2,19 +2,22 @@
 
 mod beam;
 mod cube;
+mod description;
 mod error;
 mod image;
 mod mask;
 mod meta;
+mod rows;
 mod shift_table;
 mod visibilities;
 
 pub use beam::{Beam, Beams, Ellipse};
 pub use cube::{Cube, CubeInfo, CubeSink, CubeSource};
+pub use description::{Antenna, Field, FreqFrame, Observation, SetDescription, SpectralWindow};
 pub use error::DataError;
 pub use image::Image;
-
 pub use mask::{Mask, fill_row, finite_plane, set_bits, valid_bits};
 pub use meta::{Brightness, Card, CardValue, Meta, Unit};
+pub use rows::RowBlock;
 pub use shift_table::{SHIFT_COLUMNS, ShiftRow, ShiftTable};
 pub use visibilities::{Corr, VisBlock, VisSource, VisWeight};

@@ -2,8 +2,10 @@
 
 mod celestial;
 mod direction;
+mod earth;
 mod spectral;
 
 pub use celestial::{Celestial, CelestialError, CelestialKeys, Projection};
 pub use direction::{Direction, Frame};
+pub use earth::UvwAxes;
 pub use spectral::{SpectralAxis, SpectralError, SpectralFrame, SpectralKind};

@@ -1,0 +1,3 @@
+//! Visibilities made ready: simulated, averaged, split.
+
+pub mod simulate;
