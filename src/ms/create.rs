@@ -105,7 +105,8 @@ impl Rows<'_> {
         let sigma = sigma_of(&weight);
         // A set with spectra has them in every row, also where one weight holds for all channels.
         let spectra = sample_weights.then(|| {
-            let spectrum = spectrum.unwrap_or_else(|| block.flag_rfc.indexed_iter().map(|((r, f, c), _)| block.weight.get(r, f, c)).collect());
+            let spectrum =
+                spectrum.unwrap_or_else(|| block.flag_rfc.indexed_iter().map(|((r, f, c), _)| block.weight.get(r, f, c)).collect());
             let sigma = sigma_of(&spectrum);
             (spectrum, sigma)
         });
@@ -156,7 +157,8 @@ fn mean_weights(block: &RowBlock) -> Vec<f32> {
     let mut out = Vec::with_capacity(n * n_corr);
     for row in 0..n {
         for corr in 0..n_corr {
-            let good = (0..n_chan).filter(|f| !block.flag_rfc[[row, *f, corr]]).map(|f| block.weight.get(row, f, corr)).filter(|w| *w > 0.0);
+            let good =
+                (0..n_chan).filter(|f| !block.flag_rfc[[row, *f, corr]]).map(|f| block.weight.get(row, f, corr)).filter(|w| *w > 0.0);
             let (sum, count) = good.fold((0.0f64, 0u32), |(s, c), w| (s + f64::from(w), c + 1));
             out.push(if count > 0 { (sum / f64::from(count)) as f32 } else { 0.0 });
         }

@@ -9,7 +9,8 @@ use crate::data::{Antenna, Corr, Field, FreqFrame, Observation, RowBlock, SetDes
 use crate::sky::{Direction, Frame};
 
 fn description() -> SetDescription {
-    let antenna = |i: usize| Antenna { name: format!("A{i}"), station: format!("P{i}"), position_m: [i as f64, 1.0, 2.0], diameter_m: 12.0 };
+    let antenna =
+        |i: usize| Antenna { name: format!("A{i}"), station: format!("P{i}"), position_m: [i as f64, 1.0, 2.0], diameter_m: 12.0 };
     let field = |name: &str, frame| Field { name: name.to_string(), code: String::new(), phase_center: Direction::new(1.0, -0.5, frame) };
     SetDescription {
         antennas: (0..3).map(antenna).collect(),

@@ -315,7 +315,8 @@ impl SubtableMaker<'_> {
     }
 }
 
-const VARIABLE_FRAME_COLUMNS: [(&str, &str); 3] = [("PHASE_DIR", "PhaseDir_Ref"), ("DELAY_DIR", "DelayDir_Ref"), ("REFERENCE_DIR", "RefDir_Ref")];
+const VARIABLE_FRAME_COLUMNS: [(&str, &str); 3] =
+    [("PHASE_DIR", "PhaseDir_Ref"), ("DELAY_DIR", "DelayDir_Ref"), ("REFERENCE_DIR", "RefDir_Ref")];
 
 fn variable(info: &mut TableRecord, kind: &str, column: &str, frames: (&[&str], &[u32])) -> Result<(), rubbl_casatables::TableError> {
     info.put_field("type", &kind.to_string())?;

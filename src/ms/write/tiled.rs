@@ -76,7 +76,8 @@ impl TiledWriter {
         };
         let cube = &mut self.cubes[i];
         if let Some(file) = &mut cube.file {
-            let written = if self.cell == CellType::Bool { cube.bits.write(file, bytes) } else { file.write_all(bytes).map(|()| bytes.len()) };
+            let written =
+                if self.cell == CellType::Bool { cube.bits.write(file, bytes) } else { file.write_all(bytes).map(|()| bytes.len()) };
             cube.bytes += written.map_err(|e| Error::io("write a table file", &cube.path, e))? as u64;
         }
         let first = cube.rows;

@@ -3,8 +3,9 @@
 use super::verb::Verb;
 
 mod run;
+mod simulate;
 
 pub use run::shown;
 
 /// All groups in the order in which help lists them.
-pub static GROUPS: &[&[&Verb]] = &[run::VERBS];
+pub static GROUPS: &[&[&Verb]] = &[run::VERBS, simulate::VERBS];

@@ -20,7 +20,8 @@ pub fn spiral(n: usize, longest_m: f64, diameter_m: f64, rng: &mut ChaCha8Rng) -
         let mut place = [0.0; 3];
         // Tried again a little farther out until there is room.
         for attempt in 0..100 {
-            let radius = inner * (outer / inner).powf(t) * (1.0 + 0.12 * (rng.random::<f64>() - 0.5)) + 0.5 * CLOSEST_M * f64::from(attempt);
+            let radius =
+                inner * (outer / inner).powf(t) * (1.0 + 0.12 * (rng.random::<f64>() - 0.5)) + 0.5 * CLOSEST_M * f64::from(attempt);
             let angle = std::f64::consts::TAU * (i % 3) as f64 / 3.0 + 2.2 * t + 0.5 * (rng.random::<f64>() - 0.5);
             place = [radius * angle.sin(), radius * angle.cos(), 4.0 * (rng.random::<f64>() - 0.5)];
             if places.iter().all(|p| (p[0] - place[0]).hypot(p[1] - place[1]) >= CLOSEST_M) {

@@ -153,7 +153,8 @@ pub fn simulate(options: &SimulateOptions) -> Result<Simulation, SimulateError> 
 }
 
 fn check(o: &SimulateOptions) -> Result<(), SimulateError> {
-    let counts = [("blocks", 1, o.long + o.short), ("antennas", 2, o.antennas), ("integrations", 1, o.integrations), ("channels", 1, o.channels)];
+    let counts =
+        [("blocks", 1, o.long + o.short), ("antennas", 2, o.antennas), ("integrations", 1, o.integrations), ("channels", 1, o.channels)];
     if let Some((what, least, given)) = counts.into_iter().find(|(_, least, given)| given < least) {
         return Err(SimulateError::TooFew { what, least, given });
     }

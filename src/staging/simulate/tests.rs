@@ -7,7 +7,12 @@ fn small() -> SimulateOptions {
 }
 
 fn point(dra_as: f64, ddec_as: f64) -> Option<Vec<SkyComponent>> {
-    Some(vec![SkyComponent { flux: Flux(1.0), dra: Angle::from_arcsec(dra_as), ddec: Angle::from_arcsec(ddec_as), ..SkyComponent::default() }])
+    Some(vec![SkyComponent {
+        flux: Flux(1.0),
+        dra: Angle::from_arcsec(dra_as),
+        ddec: Angle::from_arcsec(ddec_as),
+        ..SkyComponent::default()
+    }])
 }
 
 /// The sign of the baseline and of the transform: a point source turns every visibility to zero phase once its offset
