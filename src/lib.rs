@@ -15,6 +15,7 @@ pub mod units;
 pub mod ms;
 
 // science: arrays in, arrays out
+pub mod align;
 pub mod gridding;
 pub mod staging;
 

@@ -6,6 +6,7 @@ mod description;
 mod error;
 mod image;
 mod mask;
+mod memory;
 mod meta;
 mod rows;
 mod shift_table;
@@ -17,6 +18,7 @@ pub use description::{Antenna, Field, FreqFrame, Observation, SetDescription, Sp
 pub use error::DataError;
 pub use image::Image;
 pub use mask::{Mask, fill_row, finite_plane, set_bits, valid_bits};
+pub use memory::MemoryVis;
 pub use meta::{Brightness, Card, CardValue, Meta, Unit};
 pub use rows::RowBlock;
 pub use shift_table::{SHIFT_COLUMNS, ShiftRow, ShiftTable};

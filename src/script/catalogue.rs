@@ -42,7 +42,8 @@ pub fn list() -> String {
 
 /// The list of verbs with links to their pages, in Markdown.
 pub fn index() -> String {
-    let mut out = String::from("# Verbs\n\nPrinted from the catalogue by `UPDATE_DOCS=1 cargo test --release --test suite docs`; do not edit.\n");
+    let mut out =
+        String::from("# Verbs\n\nPrinted from the catalogue by `UPDATE_DOCS=1 cargo test --release --test suite docs`; do not edit.\n");
     let mut group = "";
     for verb in all() {
         if verb.group != group {

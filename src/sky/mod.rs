@@ -3,9 +3,11 @@
 mod celestial;
 mod direction;
 mod earth;
+mod offset;
 mod spectral;
 
 pub use celestial::{Celestial, CelestialError, CelestialKeys, Projection};
 pub use direction::{Direction, Frame};
 pub use earth::UvwAxes;
+pub use offset::{Offset, Recenter};
 pub use spectral::{SpectralAxis, SpectralError, SpectralFrame, SpectralKind};

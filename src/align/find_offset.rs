@@ -1,0 +1,452 @@
+//! The offset of one block relative to another, from the uv cells that both have.
+
+use std::sync::Arc;
+
+use super::ingest::{IngestOptions, ingest};
+use super::pair::{self, Pair, PairFit, pairs};
+use super::surface::{self, CostSurface};
+use super::uv_grid::{default_cell_rad, max_uv_lambda};
+use super::{AlignError, UvGrid, UvGridOptions, UvGridSpec, compat};
+use crate::data::VisSource;
+use crate::error::Result;
+use crate::notice::{Reporter, Warning};
+use crate::options;
+use crate::sky::Offset;
+use crate::units::{Angle, MAS};
+
+/// What the fit minimizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// Σ w_R w_C/(w_R + w_C) |R - C|², complex visibilities with a free amplitude ratio.
+    Complex,
+    /// Σ (phase difference)²/variance: amplitudes do not count.
+    Phase,
+}
+
+/// Where the uncertainty comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SigmaFrom {
+    /// The weights of the data.
+    Weights,
+    /// The weights, rescaled so that the reduced chi-square is 1.
+    Scatter,
+}
+
+/// Published code whose numbers are to be reproduced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Compat {
+    /// The alignment scripts of the exoALMA programme: L1, mean weights, unweighted cells, half-cell offset, flags ignored, one start.
+    #[serde(rename = "exoalma-2022")]
+    Exoalma2022,
+}
+
+options! {
+    /// Options of `find_offset`.
+    pub struct FindOffsetOptions {
+        /// The common uv grid; what is left out is chosen from the data.
+        [""] grid: UvGridOptions = UvGridOptions::default(),
+        /// What the fit minimizes: "complex" visibilities, or the "phase" differences alone.
+        [""] objective: Objective = Objective::Complex,
+        /// Where errors come from: the "weights" of the data, or their "scatter" about the fit (weights rescaled to a reduced chi-square of 1).
+        [""] sigma: SigmaFrom = SigmaFrom::Weights,
+        /// Largest offset that is searched; by default the whole image field of the grid.
+        ["arcsec"] search: Option<Angle> = None,
+        /// Most passes of shifting exactly, gridding again and fitting again.
+        ["1"] max_passes: usize = 6,
+        /// Reproduces published code, "exoalma-2022", defects included.
+        [""] compat: Option<Compat> = None,
+    }
+}
+
+/// The offset found on a grid with another number of cells.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct NpixResult {
+    /// Cells a side.
+    pub npix: usize,
+    /// Offset.
+    pub offset: Offset,
+    /// Its 1-sigma, to the east and north.
+    pub sigma: Offset,
+    /// Reduced chi-square.
+    pub chi2_reduced: f64,
+    /// Cells in both sets.
+    pub shared_cells: usize,
+}
+
+/// The offset of a block relative to a reference.
+#[derive(Debug, Clone)]
+pub struct OffsetFit {
+    /// Name of the reference.
+    pub reference: String,
+    /// Name of the block.
+    pub block: String,
+    /// Position of the source relative to the block's phase center minus the same in the reference.
+    pub offset: Offset,
+    /// 1-sigma to the east and north.
+    pub sigma: Offset,
+    /// Correlation of the two errors, -1 to 1.
+    pub correlation: f64,
+    /// Flux scale of the block relative to the reference.
+    pub amplitude_ratio: f64,
+    /// Its 1-sigma.
+    pub sigma_amplitude_ratio: f64,
+    /// Chi-square over degrees of freedom (2 shared cells - 3).
+    pub chi2_reduced: f64,
+    /// Cells of the reference that hold data.
+    pub cells_reference: usize,
+    /// Cells of the block that hold data.
+    pub cells_block: usize,
+    /// Cells in both.
+    pub shared_cells: usize,
+    /// The grid that was used.
+    pub spec: UvGridSpec,
+    /// The same fit with half and twice the cells a side, the one that was used in the middle.
+    pub npix_scan: Vec<NpixResult>,
+    /// Offset with the other objective on the same cells: phase for complex, complex for phase.
+    pub other_objective: Option<NpixResult>,
+    /// Height of the best match over the whole field in units of its noise.
+    pub significance: f64,
+    /// Height of the second-best match over that of the best.
+    pub ambiguity: f64,
+    /// Scatter of the samples inside cells over what the weights say: (reference, block).
+    pub scatter_factor: (Option<f64>, Option<f64>),
+    /// True where the fit settled on a significant match.
+    pub converged: bool,
+    /// Why it is converged, or why not.
+    pub reason: String,
+    /// Passes of gridding and fitting.
+    pub passes: usize,
+    /// Objective of the fit.
+    pub objective: Objective,
+    /// Cells of the reference.
+    pub reference_grid: Arc<UvGrid>,
+    /// Cells of the block after the last shift.
+    pub block_grid: Arc<UvGrid>,
+    pub(super) shared: Arc<Vec<Pair>>,
+    /// The fit to `shared`, whose offset is what the last shift left over.
+    pub(super) last: PairFit,
+    /// Determinant of the stated covariance over that of the objective's curvature.
+    pub(super) inflation: f64,
+    pub(super) is_compat: bool,
+}
+
+impl OffsetFit {
+    /// The objective about the minimum, `n` by `n` points to `half_width_rad` on each side (by default 5 sigma).
+    pub fn cost_surface(&self, half_width_rad: Option<f64>, n: usize) -> CostSurface {
+        surface::around(self, half_width_rad, n)
+    }
+
+    /// Largest difference of the scanned grids from the one that was used, rad.
+    pub fn npix_spread_rad(&self) -> f64 {
+        self.npix_scan.iter().map(|r| (r.offset - self.offset).length_rad()).fold(0.0, f64::max)
+    }
+}
+
+impl std::fmt::Display for OffsetFit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (o, s) = (self.offset, self.sigma);
+        write!(
+            f,
+            "{} relative to {}: ({:+.3} ± {:.3}, {:+.3} ± {:.3}) mas, chi2 {:.2}, {} shared cells{}",
+            self.block,
+            self.reference,
+            o.dra_mas(),
+            s.dra_mas(),
+            o.ddec_mas(),
+            s.ddec_mas(),
+            self.chi2_reduced,
+            self.shared_cells,
+            if self.converged { "" } else { ", NOT CONVERGED" }
+        )
+    }
+}
+
+/// Fewest shared cells for a fit of three numbers.
+pub(super) const MIN_SHARED: usize = 4;
+
+/// Finds the offset of `block` relative to `reference` on a common uv grid.
+///
+/// Global start from the Fourier transform of the cross spectrum over the whole image field, Newton steps with analytic
+/// derivatives, then the data are shifted exactly, gridded and fitted again until the offset stays.
+pub fn find_offset(
+    reference: &dyn VisSource,
+    block: &dyn VisSource,
+    options: &FindOffsetOptions,
+    notice: &dyn Reporter,
+) -> Result<OffsetFit> {
+    if options.compat.is_some() {
+        return compat::find_offset(reference, block, options, notice);
+    }
+    let (specs, wanted) = candidate_specs(reference, block, &options.grid, notice)?;
+    let plain = IngestOptions::default();
+    let reference_grids = ingest(reference, &specs, &plain, notice)?;
+    let mut block_grids = ingest(block, &specs, &plain, notice)?;
+    reference_grids[0].counts().report(reference.name(), notice);
+    block_grids[0].counts().report(block.name(), notice);
+
+    let middle = wanted.unwrap_or(specs.len() / 2);
+    let shared = pairs(&reference_grids[middle], &block_grids[middle]);
+    require_shared(&reference_grids[middle], &block_grids[middle], shared.len())?;
+    let start = global_start(&shared, &specs[middle], options);
+    let chosen = wanted.unwrap_or_else(|| best_grid(&reference_grids, &block_grids, start.x, options.objective));
+
+    // Half, once and twice the cells a side.
+    let scanned: Vec<usize> = (chosen.saturating_sub(1)..(chosen + 2).min(specs.len())).collect();
+    let scan_specs: Vec<UvGridSpec> = scanned.iter().map(|i| specs[*i]).collect();
+    let reference_grids: Vec<UvGrid> = scanned.iter().map(|i| reference_grids[*i].clone()).collect();
+    block_grids = scanned.iter().map(|i| block_grids[*i].clone()).collect();
+    let chosen = scanned.iter().position(|i| *i == chosen).unwrap_or(0);
+
+    let refined = refine(block, &scan_specs, &reference_grids, block_grids, chosen, start.x, options, notice)?;
+    Ok(report(refined, &reference_grids, chosen, start, options, notice))
+}
+
+fn require_shared(reference: &UvGrid, block: &UvGrid, shared: usize) -> Result<(), AlignError> {
+    if shared >= MIN_SHARED {
+        return Ok(());
+    }
+    Err(AlignError::NoSharedCells {
+        reference: reference.name().to_string(),
+        block: block.name().to_string(),
+        shared,
+        needed: MIN_SHARED,
+        cells_reference: reference.cells().len(),
+        cells_block: block.cells().len(),
+        cell_lambda: reference.spec().cell_lambda(),
+    })
+}
+
+/// The grids to make, npix increasing by factors of two, and which of them was asked for, if one was.
+fn candidate_specs(
+    reference: &dyn VisSource,
+    block: &dyn VisSource,
+    options: &UvGridOptions,
+    notice: &dyn Reporter,
+) -> Result<(Vec<UvGridSpec>, Option<usize>)> {
+    let (max_r, max_b) = match (options.cell, options.npix) {
+        (Some(_), Some(_)) => (0.0, 0.0),
+        _ => (max_uv_lambda(reference, notice)?, max_uv_lambda(block, notice)?),
+    };
+    let cell_rad = options.cell.map_or_else(|| default_cell_rad(max_r.max(max_b)), |c| c.0);
+    if let Some(npix) = options.npix {
+        let half = (npix / 4 * 2).max(8);
+        let all = [half, npix, 2 * npix].map(|n| UvGridSpec::new(cell_rad, n));
+        let asked = all[1].clone()?;
+        let all: Vec<UvGridSpec> = all.into_iter().flatten().filter(|s| s.npix() == npix || s.npix() != asked.npix()).collect();
+        let wanted = all.iter().position(|s| s.npix() == npix);
+        return Ok((all, wanted));
+    }
+    // Fields of so many half-fringes of the longest spacing that both sets have.
+    let fringe = 1.0 / (2.1 * max_r.min(max_b));
+    let specs = [128.0, 256.0, 512.0, 1024.0, 2048.0].map(|n| {
+        let npix = 2 * (n * fringe / cell_rad / 2.0).round() as usize;
+        UvGridSpec::new(cell_rad, npix.clamp(8, 65536))
+    });
+    let mut specs = specs.into_iter().collect::<Result<Vec<_>, _>>()?;
+    specs.dedup();
+    Ok((specs, None))
+}
+
+/// The best match over the field and how it compares with the next.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    x: [f64; 2],
+    significance: f64,
+    ambiguity: f64,
+}
+
+fn global_start(shared: &[Pair], spec: &UvGridSpec, options: &FindOffsetOptions) -> Start {
+    let radius = options.search.map_or(f64::INFINITY, |a| a.0);
+    let peaks = pair::search(shared, spec.cell_lambda(), radius, 6);
+    let Some(first) = peaks.first() else {
+        return Start { x: [0.0; 2], significance: 0.0, ambiguity: 1.0 };
+    };
+    let ambiguity = peaks.get(1).map_or(0.0, |p| p.height / first.height);
+    let refined = peaks.iter().filter_map(|p| pair::fit_complex(shared, p.x).map(|f| (f.chi2, p.x)));
+    let best = refined.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(first.x, |b| b.1);
+    Start { x: best, significance: pair::significance(shared, first.height), ambiguity }
+}
+
+fn fit(shared: &[Pair], start: [f64; 2], objective: Objective) -> Option<PairFit> {
+    match objective {
+        Objective::Complex => pair::fit_complex(shared, start),
+        Objective::Phase => pair::fit_phase(shared, start),
+    }
+}
+
+/// The candidate (not the first or last) with the smallest expected error.
+fn best_grid(reference: &[UvGrid], block: &[UvGrid], start: [f64; 2], objective: Objective) -> usize {
+    let expected = |i: usize| {
+        let shared = pairs(&reference[i], &block[i]);
+        let fitted = (shared.len() >= MIN_SHARED).then(|| fit(&shared, start, objective)).flatten();
+        fitted.map_or(f64::INFINITY, |f| f.expected_error())
+    };
+    let inner = 1..reference.len().saturating_sub(1).max(2).min(reference.len());
+    inner.map(|i| (i, expected(i))).min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |b| b.0)
+}
+
+struct Refined {
+    /// Offset taken out of the data before the last fit, direction cosines.
+    taken_out: [f64; 2],
+    fits: Vec<Option<PairFit>>,
+    shared: Vec<Vec<Pair>>,
+    grids: Vec<UvGrid>,
+    passes: usize,
+    settled: bool,
+}
+
+/// Shifts the block exactly by what was found, grids and fits again, until the offset stays.
+#[allow(clippy::too_many_arguments)] // one loop; a struct for its inputs would be read once
+fn refine(
+    block: &dyn VisSource,
+    specs: &[UvGridSpec],
+    reference: &[UvGrid],
+    mut grids: Vec<UvGrid>,
+    chosen: usize,
+    start: [f64; 2],
+    options: &FindOffsetOptions,
+    notice: &dyn Reporter,
+) -> Result<Refined> {
+    let (mut taken_out, mut start) = ([0.0; 2], start);
+    for pass in 1.. {
+        let shared: Vec<Vec<Pair>> = reference.iter().zip(&grids).map(|(r, b)| pairs(r, b)).collect();
+        let one = |s: &Vec<Pair>| if s.len() >= MIN_SHARED { fit(s, start, options.objective) } else { None };
+        let fits: Vec<Option<PairFit>> = shared.iter().map(one).collect();
+        let left = fits[chosen].map_or([0.0; 2], |f| f.x);
+        let sigma = fits[chosen].map_or(0.0, |f| f.sigma()[0].min(f.sigma()[1]));
+        let length = left[0].hypot(left[1]);
+        // What is left turns the phase by less than 1e-7 of a turn across a cell, or is far below the error.
+        let settled = length * specs[chosen].cell_lambda() < 1e-7 || length < 1e-3 * sigma;
+        if settled || pass >= options.max_passes.max(1) || fits[chosen].is_none() {
+            return Ok(Refined { taken_out, fits, shared, grids, passes: pass, settled });
+        }
+        taken_out = [taken_out[0] + left[0], taken_out[1] + left[1]];
+        start = [0.0; 2];
+        let offset = Offset::from_lm(block.phase_center(), taken_out[0], taken_out[1]);
+        grids = ingest(block, specs, &IngestOptions { recenter: Some(offset), ..Default::default() }, notice)?;
+    }
+    unreachable!("the loop returns at the last pass")
+}
+
+/// Puts the numbers of the last fit together and says whether they can be trusted.
+fn report(
+    refined: Refined,
+    reference: &[UvGrid],
+    chosen: usize,
+    start: Start,
+    options: &FindOffsetOptions,
+    notice: &dyn Reporter,
+) -> OffsetFit {
+    let center = refined.grids[chosen].phase_center();
+    let zero = PairFit {
+        x: [0.0; 2],
+        curvature: [f64::INFINITY, 0.0, f64::INFINITY],
+        noise_product: [0.0; 3],
+        amplitude: f64::NAN,
+        sigma_amplitude: f64::NAN,
+        chi2: f64::NAN,
+        freedom: 1.0,
+        iterations: 0,
+        converged: false,
+    };
+    let result = |f: &PairFit, npix: usize, shared: usize| {
+        let [xx, _, yy] = f.covariance(variance_factor(f, options));
+        NpixResult {
+            npix,
+            offset: Offset::from_lm(center, refined.taken_out[0] + f.x[0], refined.taken_out[1] + f.x[1]),
+            sigma: Offset { dra_rad: xx.sqrt(), ddec_rad: yy.sqrt() },
+            chi2_reduced: f.chi2_reduced(),
+            shared_cells: shared,
+        }
+    };
+    let last = refined.fits[chosen].unwrap_or(zero);
+    let shared = &refined.shared[chosen];
+    let main = result(&last, reference[chosen].spec().npix(), shared.len());
+    let scan =
+        refined.fits.iter().enumerate().filter_map(|(i, f)| f.map(|f| result(&f, reference[i].spec().npix(), refined.shared[i].len())));
+    let other = match options.objective {
+        Objective::Complex => pair::fit_phase(shared, last.x),
+        Objective::Phase => pair::fit_complex(shared, last.x),
+    };
+    let covariance = last.covariance(variance_factor(&last, options));
+    let (converged, reason) = verdict(&refined, &last, start);
+    let out = OffsetFit {
+        reference: reference[chosen].name().to_string(),
+        block: refined.grids[chosen].name().to_string(),
+        offset: main.offset,
+        sigma: main.sigma,
+        correlation: covariance[1] / (covariance[0] * covariance[2]).sqrt(),
+        amplitude_ratio: last.amplitude,
+        sigma_amplitude_ratio: last.sigma_amplitude,
+        chi2_reduced: main.chi2_reduced,
+        cells_reference: reference[chosen].cells().len(),
+        cells_block: refined.grids[chosen].cells().len(),
+        shared_cells: shared.len(),
+        spec: *reference[chosen].spec(),
+        npix_scan: scan.collect(),
+        other_objective: other.map(|f| result(&f, reference[chosen].spec().npix(), shared.len())),
+        significance: start.significance,
+        ambiguity: start.ambiguity,
+        scatter_factor: (reference[chosen].scatter_factor(), refined.grids[chosen].scatter_factor()),
+        converged,
+        reason,
+        passes: refined.passes,
+        objective: options.objective,
+        reference_grid: Arc::new(reference[chosen].clone()),
+        block_grid: Arc::new(refined.grids[chosen].clone()),
+        shared: Arc::new(shared.clone()),
+        last,
+        inflation: pair::determinant(covariance) / pair::determinant(last.curvature),
+        is_compat: false,
+    };
+    warn(&out, options, notice);
+    out
+}
+
+/// What the variances have to be multiplied by.
+fn variance_factor(fit: &PairFit, options: &FindOffsetOptions) -> f64 {
+    match options.sigma {
+        SigmaFrom::Weights => 1.0,
+        SigmaFrom::Scatter => fit.chi2_reduced(),
+    }
+}
+
+/// A match lower than this many times its noise may be chance: 10^5 independent places are searched.
+pub(super) const MIN_SIGNIFICANCE: f64 = 7.0;
+
+fn verdict(refined: &Refined, last: &PairFit, start: Start) -> (bool, String) {
+    if refined.fits.iter().all(|f| f.is_none()) || !last.curvature[0].is_finite() {
+        return (false, "the shared cells do not constrain both coordinates".to_string());
+    }
+    if start.significance < MIN_SIGNIFICANCE {
+        let reason = format!(
+            "no signal: the best match of the two sets is {:.1} times its noise, {MIN_SIGNIFICANCE} are needed",
+            start.significance
+        );
+        return (false, reason);
+    }
+    if !last.converged {
+        return (false, format!("the fit did not settle in {} steps", last.iterations));
+    }
+    if !refined.settled {
+        let left = last.x[0].hypot(last.x[1]) / MAS;
+        return (false, format!("{left:.3} mas are left after {} passes", refined.passes));
+    }
+    (true, format!("settled after {} passes", refined.passes))
+}
+
+fn warn(fit: &OffsetFit, options: &FindOffsetOptions, notice: &dyn Reporter) {
+    if fit.chi2_reduced > 2.0 && options.sigma == SigmaFrom::Weights {
+        let message = format!(
+            "{}: reduced chi-square {:.1}: errors from the weights are too small by about {:.1}",
+            fit.block,
+            fit.chi2_reduced,
+            fit.chi2_reduced.sqrt()
+        );
+        notice.warn(
+            Warning::new("errors-too-small", message).hint("sigma: \"scatter\" rescales them; align_jointly does not average over cells"),
+        );
+    }
+}

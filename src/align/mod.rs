@@ -1,0 +1,21 @@
+//! Phase-center offsets of execution blocks: on a common uv grid two by two, or all at once with the sky unknown.
+//!
+//! The offset of a block is the position of the source relative to the block's own phase center, minus the same in the
+//! reference; positive to the east and north (`docs/conventions.md`).
+
+mod compat;
+mod error;
+mod find_offset;
+mod ingest;
+mod pair;
+mod surface;
+mod uv_grid;
+
+pub use error::AlignError;
+pub use find_offset::{Compat, FindOffsetOptions, NpixResult, Objective, OffsetFit, SigmaFrom, find_offset};
+pub use ingest::IngestCounts;
+pub use surface::CostSurface;
+pub use uv_grid::{UvCell, UvGrid, UvGridOptions, UvGridSpec, uv_grid};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Tests of the alignment room on simulated blocks whose offsets are known.
+
+mod pairwise;
+mod sky;
+mod uv;

@@ -1,0 +1,205 @@
+//! Offsets between two blocks.
+
+use std::sync::Arc;
+
+use num_complex::Complex32;
+
+use super::sky::{Observation, disk};
+use crate::align::{FindOffsetOptions, Objective, OffsetFit, UvGridOptions, find_offset};
+use crate::data::{MemoryVis, VisSource, VisWeight};
+use crate::notice::Quiet;
+use crate::sky::{Direction, Frame, Offset};
+use crate::units::{ARCSEC, Angle, MAS};
+
+fn fit(reference: &dyn VisSource, block: &dyn VisSource) -> OffsetFit {
+    fit_with(reference, block, &FindOffsetOptions::default())
+}
+fn fit_with(reference: &dyn VisSource, block: &dyn VisSource, options: &FindOffsetOptions) -> OffsetFit {
+    find_offset(reference, block, options, &Quiet::default()).unwrap()
+}
+fn grid(cell_arcsec: f64, npix: usize) -> FindOffsetOptions {
+    let grid = UvGridOptions { cell: Some(Angle::from_arcsec(cell_arcsec)), npix: Some(npix) };
+    FindOffsetOptions { grid, ..Default::default() }
+}
+fn noiseless(name: &str) -> Observation {
+    Observation { sigma: 0.0, ..Observation::new(name) }
+}
+
+#[test]
+fn a_set_against_itself_has_exactly_no_offset() {
+    let set = Observation::new("a").observe(&disk());
+    for objective in [Objective::Complex, Objective::Phase] {
+        let found = fit_with(&set, &set, &FindOffsetOptions { objective, ..Default::default() });
+        assert_eq!(found.offset, Offset::ZERO);
+        assert!(found.converged, "{}", found.reason);
+        assert!((found.amplitude_ratio - 1.0).abs() < 1e-12);
+    }
+}
+
+/// The same uv twice, shifted by 0.01 to 5 beams (0.2 arcsec each), all four signs, at declinations up to -80: to 1e-6 arcsec.
+#[test]
+fn a_pure_shift_is_recovered() {
+    for dec_deg in [30.5f64, -80.0, 2.0] {
+        let center = Direction::new(4.0, dec_deg.to_radians(), Frame::J2000);
+        let at = |name: &str| Observation { center, ..noiseless(name) };
+        let reference = at("a").observe(&disk());
+        for (e, n) in [(2.0, 1.0), (-20.0, 30.0), (150.0, -120.0), (-200.0, -90.0), (1000.0, 500.0)] {
+            let found = fit(&reference, &at("b").offset_mas(e, n).observe(&disk()));
+            let miss = found.offset - Offset::from_mas(e, n);
+            // Far from the equator a shift turns north by 3e-5 rad an arcsecond: the two uv planes are no longer the same.
+            let limit = (1e-6 * ARCSEC).max(5e-6 * found.offset.length_rad());
+            assert!(found.converged && miss.length_rad() < limit, "dec {dec_deg}, {e} {n}: {found}");
+        }
+    }
+}
+
+/// find_offset(R, C) = -find_offset(C, R) within a tenth of its error, and the chi-square of the truth is that of two numbers.
+#[test]
+fn exchanging_the_sets_turns_the_sign() {
+    let a = Observation { sigma: 0.02, ..Observation::new("a") }.observe(&disk());
+    let b = Observation { sigma: 0.02, noise_seed: 2, ..Observation::new("b") }.offset_mas(31.0, -12.0).observe(&disk());
+    let (forward, back) = (fit(&a, &b), fit(&b, &a));
+    let sum = forward.offset + back.offset;
+    assert!(sum.dra_rad.abs() < 0.1 * forward.sigma.dra_rad && sum.ddec_rad.abs() < 0.1 * forward.sigma.ddec_rad, "{forward}\n{back}");
+    let miss = forward.offset - Offset::from_mas(31.0, -12.0);
+    assert!(miss.length_rad() < 4.0 * forward.sigma.length_rad(), "{forward}");
+}
+
+/// Offsets over noise realisations scatter as stated: chi-square 2 per draw for two numbers, here to 3 of its own errors.
+#[test]
+fn the_stated_error_is_the_scatter() {
+    let n = 40;
+    let chi2: f64 = (0..n)
+        .map(|i| {
+            let a = Observation { sigma: 0.05, noise_seed: 10 + i, ..Observation::new("a") }.observe(&disk());
+            let b = Observation { sigma: 0.08, noise_seed: 500 + i, ..Observation::new("b") }.offset_mas(4.0, -7.0).observe(&disk());
+            let f = fit_with(&a, &b, &grid(0.05, 512));
+            let (x, y) = ((f.offset.dra_mas() - 4.0) / f.sigma.dra_mas(), (f.offset.ddec_mas() + 7.0) / f.sigma.ddec_mas());
+            (x * x - 2.0 * f.correlation * x * y + y * y) / (1.0 - f.correlation.powi(2))
+        })
+        .sum();
+    let mean = chi2 / n as f64;
+    assert!((mean - 2.0).abs() < 3.0 * 2.0 / (n as f64).sqrt(), "{mean}");
+}
+
+#[test]
+fn flagged_garbage_a_weight_factor_and_a_flux_factor_do_not_move_the_answer() {
+    let a = Observation::new("a").observe(&disk());
+    let b = || Observation { noise_seed: 2, ..Observation::new("b") }.offset_mas(-9.0, 15.0);
+    let options = grid(0.05, 512);
+    let plain = fit_with(&a, &b().observe(&disk()), &options);
+
+    let mut garbage = b().observe(&disk());
+    for block in garbage.blocks_mut() {
+        block.vis_rfc.slice_mut(ndarray::s![..;7, .., ..]).fill(Complex32::new(50.0, -20.0));
+        block.flag_rfc.slice_mut(ndarray::s![..;7, .., ..]).fill(true);
+    }
+    let with_garbage = fit_with(&a, &garbage, &options);
+    assert!((with_garbage.offset - plain.offset).length_rad() < 2.0 * plain.sigma.length_rad());
+
+    let scaled = |source: &MemoryVis, factor: f32| {
+        let mut out = source.clone();
+        for block in out.blocks_mut() {
+            let VisWeight::Row(w) = &mut block.weight else { panic!() };
+            *w *= factor;
+        }
+        out
+    };
+    let factor = fit_with(&scaled(&a, 16.0), &scaled(&b().observe(&disk()), 16.0), &options);
+    assert!((factor.offset - plain.offset).length_rad() < 1e-6 * MAS);
+    assert!((factor.sigma.dra_rad / plain.sigma.dra_rad - 0.25).abs() < 1e-3);
+    // With the scatter as the measure of the errors the factor drops out.
+    let scatter = FindOffsetOptions { sigma: crate::align::SigmaFrom::Scatter, ..options.clone() };
+    let (s, p) =
+        (fit_with(&scaled(&a, 16.0), &scaled(&b().observe(&disk()), 16.0), &scatter), fit_with(&a, &b().observe(&disk()), &scatter));
+    assert!((s.sigma.dra_rad / p.sigma.dra_rad - 1.0).abs() < 1e-3);
+
+    for flux_scale in [0.8, 1.25] {
+        let found = fit_with(&a, &Observation { flux_scale, ..b() }.observe(&disk()), &options);
+        assert!((found.offset - Offset::from_mas(-9.0, 15.0)).length_rad() < 4.0 * plain.sigma.length_rad(), "{found}");
+        assert!((found.amplitude_ratio - flux_scale).abs() < 5.0 * found.sigma_amplitude_ratio, "{found:?}");
+    }
+}
+
+#[test]
+fn grids_from_256_to_4096_agree_within_the_error() {
+    let a = Observation::new("a").observe(&disk());
+    let b = Observation { noise_seed: 2, ..Observation::new("b") }.offset_mas(12.0, 5.0).observe(&disk());
+    let results: Vec<OffsetFit> = [256, 512, 1024, 2048, 4096].iter().map(|n| fit_with(&a, &b, &grid(0.02, *n))).collect();
+    for r in &results {
+        let miss = r.offset - Offset::from_mas(12.0, 5.0);
+        assert!(miss.dra_rad.abs() < 4.0 * r.sigma.dra_rad && miss.ddec_rad.abs() < 4.0 * r.sigma.ddec_rad, "{r}");
+        assert_eq!(r.npix_scan.len(), 3);
+    }
+}
+
+/// Three sets with different frequencies one after the other, as a concatenation gives them: all of them are seen.
+#[test]
+fn all_frequencies_of_a_concatenation_are_used() {
+    let part = |shift: f64, seed: u64| {
+        let freq_hz = (0..4).map(|i| 220e9 + shift + 0.25e9 * i as f64).collect();
+        Observation { freq_hz, noise_seed: seed, hour_angle: -0.4 + shift / 1e10, ..Observation::new("p") }.observe(&disk())
+    };
+    let parts = [part(0.0, 1), part(1.3e7, 2), part(-9.1e6, 3)];
+    let mut blocks = Vec::new();
+    for (spw, p) in parts.iter().enumerate() {
+        blocks.extend(p.blocks().iter().cloned().map(|mut b| {
+            b.i_spw = spw;
+            b.freq_hz = Arc::clone(&b.freq_hz);
+            b
+        }));
+    }
+    let all = MemoryVis::new("all", parts[0].phase_center(), blocks);
+    let b = Observation { noise_seed: 9, ..Observation::new("b") }.offset_mas(12.0, 5.0).observe(&disk());
+    let (one, three) = (fit_with(&parts[0], &b, &grid(0.05, 512)), fit_with(&all, &b, &grid(0.05, 512)));
+    assert_eq!(three.reference_grid.counts().used, 3 * one.reference_grid.counts().used);
+    assert!(three.sigma.dra_rad < 0.9 * one.sigma.dra_rad);
+}
+
+#[test]
+fn the_bits_do_not_depend_on_the_number_of_threads() {
+    let a = Observation::new("a").observe(&disk());
+    let b = Observation { noise_seed: 2, ..Observation::new("b") }.offset_mas(12.0, 5.0).observe(&disk());
+    let on = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let f = pool.install(|| fit(&a, &b));
+        (f.offset, f.sigma, f.chi2_reduced, f.amplitude_ratio)
+    };
+    assert_eq!(on(1), on(2));
+}
+
+#[test]
+fn noise_alone_is_reported_as_not_converged() {
+    let a = Observation { sigma: 0.5, ..Observation::new("a") }.observe(&Vec::new());
+    let b = Observation { sigma: 0.5, noise_seed: 2, ..Observation::new("b") }.observe(&Vec::new());
+    let found = fit(&a, &b);
+    assert!(!found.converged && found.reason.starts_with("no signal"), "{found}");
+}
+
+#[test]
+fn sets_without_shared_cells_are_an_error() {
+    let a = Observation { radius_m: 3000.0, n_ant: 3, n_time: 4, array_seed: 5, ..Observation::new("a") }.observe(&disk());
+    let b = Observation { radius_m: 20.0, n_ant: 4, n_time: 4, ..Observation::new("b") }.observe(&disk());
+    let message = find_offset(&a, &b, &grid(0.01, 4096), &Quiet::default()).unwrap_err().to_string();
+    assert!(message.contains("a and b share 0 uv cells"), "{message}");
+}
+
+/// The minimum of the surface is the offset, and where it rises by one stated level lies the stated error.
+#[test]
+fn the_cost_surface_has_its_minimum_at_the_offset() {
+    let a = Observation { sigma: 0.03, ..Observation::new("a") }.observe(&disk());
+    let b = Observation { sigma: 0.03, noise_seed: 2, ..Observation::new("b") }.offset_mas(12.0, 5.0).observe(&disk());
+    let found = fit(&a, &b);
+    for n in [81, 82] {
+        let surface = found.cost_surface(None, n);
+        let (j, i) = surface.delta.indexed_iter().min_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+        let step = surface.dra_rad[1] - surface.dra_rad[0];
+        assert!((surface.dra_rad[i] - found.offset.dra_rad).abs() < 0.6 * step);
+        assert!((surface.ddec_rad[j] - found.offset.ddec_rad).abs() < 0.6 * step);
+    }
+    let surface = found.cost_surface(Some(found.sigma.dra_rad), 3);
+    // Δχ² at 1 sigma on the dRA axis is 1/(1-ρ²) in units in which the 1-sigma level is 2.2957.
+    let rise = surface.delta[[1, 2]] * (1.0 - found.correlation.powi(2)) * 2.2957 / surface.levels.unwrap()[0];
+    // A quarter: the part of the covariance that noise times noise adds has another shape.
+    assert!((rise - 1.0).abs() < 0.25, "{rise}");
+}
