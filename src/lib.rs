@@ -24,4 +24,5 @@ pub mod plot;
 
 // the program
 pub mod cli;
+pub mod run;
 pub mod script;

@@ -1,0 +1,38 @@
+//! One step at a time: what it depends on, whether it is done, doing it once, and the record that it leaves.
+//!
+//! A [`Session`] is one run of a script. [`Session::step`] takes what a verb declares ([`StepCall`]) and a closure that does the
+//! work; it hashes what is read, looks the key up, and runs, skips or restores. This room knows no verb and no file format: it
+//! stores bytes by key. Formats say what their content is through [`Content`].
+
+mod content;
+mod error;
+mod explain;
+mod hash;
+mod inplace;
+mod key;
+mod lock;
+mod memo;
+mod perform;
+mod placeholder;
+mod plan;
+mod reason;
+pub mod record;
+mod session;
+mod step;
+mod store;
+mod time;
+mod usage;
+
+pub use content::{Content, Looking, Part, PartState, Piece, PlainFile, PlainFolder, Registry, Source, State, files_below};
+pub use error::RunError;
+pub use hash::{Hash, Hasher, hash_file};
+pub use memo::{How, Memo, ReadFn};
+pub use reason::Reason;
+pub use session::{Session, SessionOptions, Summary};
+pub use step::{Counts, Read, StepCall, StepContext, StepResult, Write};
+pub use store::{Store, partial_of};
+pub use time::now;
+pub use usage::{Machine, Meter, Usage};
+
+#[cfg(test)]
+mod tests;
