@@ -59,6 +59,10 @@ impl Stamp {
             ctime_ns: ns(m.ctime(), m.ctime_nsec()),
         }
     }
+    /// True if `other` is the same file with the same bytes, whatever it is called: renaming changes the change time only.
+    pub fn is_same_file(&self, other: &Stamp) -> bool {
+        Stamp { ctime_ns: 0, ..*self } == Stamp { ctime_ns: 0, ..*other }
+    }
     /// Time since the last change as the clock shows it now; zero where that is in the future.
     pub fn age(&self) -> Duration {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i128);

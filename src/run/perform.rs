@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::notice::{Reporter, Warning};
 use crate::run::content::{Looking, State};
 use crate::run::error::RunError;
@@ -15,7 +15,7 @@ use crate::run::memo::OWN;
 use crate::run::plan::{Decision, Output, Prepared, stamps_below};
 use crate::run::reason::Reason;
 use crate::run::record::{self, FileLine, Line, Status, Step};
-use crate::run::session::{Session, clean_partials, lock, stamp_of};
+use crate::run::session::{Session, clean_unfinished, lock, stamp_of};
 use crate::run::step::{Noted, StepCall, StepContext, StepResult};
 use crate::run::store::{self, Edit, Entry, EntryOutput, Owner, Pending};
 use crate::run::time::now;
@@ -80,7 +80,7 @@ impl Session {
             self.check_free(call, &place, notice)?;
             store::create_parent(&place.path)?;
             check_writable(call, &place)?;
-            clean_partials(&place.path);
+            clean_unfinished(&place.path);
             let files = output.stored.as_deref().unwrap_or_default();
             if !self.store.restore(files, &place.path, notice)? {
                 return Ok(Some(Reason::OutputMissing { path: output.path.clone() }));
@@ -165,7 +165,7 @@ impl Session {
             }
             store::create_parent(&output.path)?;
             check_writable(call, output)?;
-            clean_partials(&output.path);
+            clean_unfinished(&output.path);
         }
         for output in &p.outputs {
             let before = p.edit.as_ref().filter(|_| output.in_place).map(|e| e.disk.hash);
@@ -180,7 +180,19 @@ impl Session {
             })?;
             lock(&self.reached).remove(&output.path);
         }
-        Ok(())
+        p.outputs.iter().filter(|o| !o.in_place).try_for_each(|o| self.move_aside(p, o))
+    }
+
+    /// Moves an output that is there out of the way until the new one is complete; writers refuse what exists.
+    fn move_aside(&self, p: &Prepared, output: &Output) -> Result<()> {
+        let is_input = p.inputs.iter().any(|i| i.path.starts_with(&output.path));
+        let holds_plots = self.plots().is_some_and(|plots| plots.starts_with(&output.path));
+        if is_input || holds_plots || stamp_of(&output.path).is_none() {
+            return Ok(());
+        }
+        let aside = store::aside_of(&output.path);
+        store::remove(&aside)?;
+        std::fs::rename(&output.path, &aside).map_err(|e| Error::io("move the earlier output aside", &output.path, e))
     }
 
     /// Fails if `output` is there and neither this project wrote it nor the call may overwrite it.
@@ -304,6 +316,7 @@ impl Session {
             let reached = Reached { state: output.state.clone(), disk: output.state.hash };
             lock(&self.reached).insert(self.place(&output.path), reached);
             self.own(&output.path, output.state.hash, &entry.verb)?;
+            store::remove(&store::aside_of(&self.place(&output.path)))?;
             self.store.end_pending(&output.path)?;
         }
         Ok(())

@@ -88,7 +88,7 @@ impl Session {
 
     pub(crate) fn output(&self, given: &Path, in_place: bool) -> Output {
         let (path, name) = (self.place(given), self.name(given));
-        let exempt = self.plots.as_ref().is_some_and(|plots| path.starts_with(plots));
+        let exempt = self.plots().is_some_and(|plots| path.starts_with(plots));
         let meaning = Meaning { spellings: spellings(&given.to_string_lossy(), &name, &path), stands_for: Stands::Place(name.clone()) };
         Output { path, name, in_place, exempt, meaning }
     }

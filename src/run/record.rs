@@ -25,6 +25,10 @@ pub enum Line {
     Script(Script),
     /// A run begins.
     Start(Box<Start>),
+    /// The script asked for a parameter.
+    Parameter(ParameterLine),
+    /// The script imported a module.
+    Module(ModuleLine),
     /// A step was done, skipped or restored.
     Step(Box<Step>),
     /// A cell printed.
@@ -45,6 +49,8 @@ impl Line {
         match self {
             Line::Script(_) => None,
             Line::Start(x) => Some(&x.run),
+            Line::Parameter(x) => Some(&x.run),
+            Line::Module(x) => Some(&x.run),
             Line::Step(x) => Some(&x.run),
             Line::Print(x) => Some(&x.run),
             Line::Figure(x) => Some(&x.run),
@@ -99,6 +105,27 @@ pub struct Parameter {
     pub help: String,
     /// True where the command line or a file gave it.
     pub given: bool,
+}
+
+/// The script asked for a parameter.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ParameterLine {
+    /// Run id.
+    pub run: String,
+    /// The parameter.
+    #[serde(flatten)]
+    pub parameter: Parameter,
+}
+
+/// The script imported a module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModuleLine {
+    /// Run id.
+    pub run: String,
+    /// The module.
+    #[serde(flatten)]
+    pub file: FileLine,
 }
 
 /// A run begins.
@@ -534,6 +561,14 @@ impl Record {
                 let Some(run) = self.runs.iter_mut().rev().find(|r| r.start.run == id) else { return };
                 match line {
                     Line::End(end) => run.end = Some(*end),
+                    Line::Parameter(p) => {
+                        run.start.parameters.retain(|q| q.name != p.parameter.name);
+                        run.start.parameters.push(p.parameter);
+                    }
+                    Line::Module(m) => {
+                        run.start.modules.retain(|f| f.path != m.file.path);
+                        run.start.modules.push(m.file);
+                    }
                     line => run.lines.push(line),
                 }
             }

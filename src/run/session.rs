@@ -14,10 +14,13 @@ use crate::run::content::{Looking, Registry, State};
 use crate::run::hash::Hash;
 use crate::run::inplace::Reached;
 use crate::run::key::name_of;
+use crate::run::lock::Patient;
 use crate::run::memo::{Memo, Stamp};
-use crate::run::record::{self, End, Failure, Figure, Line, Outcome, Print, Remark, Script, Start, Table};
+use crate::run::record::{
+    self, End, Failure, Figure, FileLine, Line, ModuleLine, Outcome, Parameter, ParameterLine, Print, Remark, Script, Start, Table,
+};
 use crate::run::step::Counts;
-use crate::run::store::{Pending, Store};
+use crate::run::store::{self, Pending, Store};
 use crate::run::time;
 use crate::run::usage::{Machine, Meter};
 
@@ -48,7 +51,7 @@ pub struct SessionOptions {
 pub struct Session {
     pub(crate) options: SessionOptions,
     pub(crate) root: PathBuf,
-    pub(crate) plots: Option<PathBuf>,
+    plots: Mutex<Option<PathBuf>>,
     pub(crate) run: String,
     pub(crate) registry: Registry,
     pub(crate) memo: Memo,
@@ -58,7 +61,7 @@ pub struct Session {
     pub(crate) reached: Mutex<BTreeMap<PathBuf, Reached>>,
     /// Outputs that a dry run would make anew.
     pub(crate) stale: Mutex<BTreeSet<PathBuf>>,
-    writer: Option<record::Writer>,
+    /// Lines that are not in the record yet.
     waiting: Mutex<Vec<Line>>,
     meter: Meter,
 }
@@ -88,14 +91,10 @@ impl Session {
         let root = options.root.canonicalize().map_err(|e| Error::io("open the project's folder", &options.root, e))?;
         let store = Store::open(&root);
         let plots = options.plots.as_ref().map(|p| resolve(&root, p));
-        let writer = match &plots {
-            Some(plots) if !options.dry_run => Some(record::Writer::in_folder(plots)?),
-            _ => None,
-        };
         let memo = store.memo();
         let session = Session {
             root,
-            plots,
+            plots: Mutex::new(plots),
             run: run_id(),
             registry,
             memo,
@@ -103,7 +102,6 @@ impl Session {
             counts: Mutex::default(),
             reached: Mutex::default(),
             stale: Mutex::default(),
-            writer,
             waiting: Mutex::default(),
             meter,
             options,
@@ -121,8 +119,14 @@ impl Session {
         &self.root
     }
     /// Folder of figures, report and record.
-    pub fn plots(&self) -> Option<&Path> {
-        self.plots.as_deref()
+    pub fn plots(&self) -> Option<PathBuf> {
+        lock(&self.plots).clone()
+    }
+    /// Puts figures, report and record elsewhere; lines that are written already stay where they are, and none are before the
+    /// first step ends.
+    pub fn set_plots(&self, path: impl AsRef<Path>) {
+        let place = self.place(path);
+        *lock(&self.plots) = Some(place);
     }
     /// False where `.phangs/` cannot be written, so that every step is done every time.
     pub fn keeps(&self) -> bool {
@@ -155,8 +159,8 @@ impl Session {
         self.registry.state(&self.place(path), &self.memo, Looking::default(), notice)
     }
 
-    /// Writes the first line of the run; `run`, `time`, `machine`, `threads`, `seed`, `build` and `script` are filled in.
-    pub fn begin(&self, script: Script, mut start: Start) -> Result<()> {
+    /// The first line of the run; `run`, `time`, `machine`, `threads`, `seed`, `build` and `script` are filled in.
+    pub fn begin(&self, script: Script, mut start: Start) {
         start.run = self.run.clone();
         start.time = time::now();
         start.machine = Machine::this();
@@ -166,13 +170,19 @@ impl Session {
         start.script = self.options.script.clone();
         start.script_hash = Some(script.hash);
         start.forced = self.options.force;
-        let known = self.plots.as_ref().is_some_and(|p| record::holds_script(p, &script.hash));
-        let mut lines = Vec::new();
-        if !known {
-            lines.push(Line::Script(script));
-        }
-        lines.push(Line::Start(Box::new(start)));
-        self.write(lines)
+        lock(&self.waiting).extend([Line::Script(script), Line::Start(Box::new(start))]);
+    }
+
+    /// Notes a parameter as the script asks for it; the last note of a name counts.
+    pub fn parameter(&self, parameter: Parameter) {
+        lock(&self.waiting).push(Line::Parameter(ParameterLine { run: self.run.clone(), parameter }));
+    }
+    /// Notes a module that the script imports, with its hash.
+    pub fn module(&self, path: impl AsRef<Path>, notice: &dyn Reporter) -> Result<()> {
+        let (state, path) = (self.state(&path, notice)?, self.name(&path));
+        let file = FileLine { path, state, only: Vec::new(), before: None, stored: false };
+        lock(&self.waiting).push(Line::Module(ModuleLine { run: self.run.clone(), file }));
+        Ok(())
     }
 
     /// Adds to what a cell printed.
@@ -231,7 +241,10 @@ impl Session {
     pub(crate) fn write(&self, lines: Vec<Line>) -> Result<()> {
         let mut all = std::mem::take(&mut *lock(&self.waiting));
         all.extend(lines);
-        self.writer.as_ref().map_or(Ok(()), |w| w.append(&all))
+        let Some(plots) = self.plots().filter(|_| !self.options.dry_run) else { return Ok(()) };
+        let known = |line: &Line| matches!(line, Line::Script(script) if record::holds_script(&plots, &script.hash));
+        all.retain(|line| !known(line));
+        record::Writer::in_folder(&plots)?.append(&all)
     }
 
     /// Steps of dead processes that were cut short: remembers what they left, deletes their temporary files.
@@ -248,12 +261,23 @@ impl Session {
     }
 
     /// Ends or updates the note about a step that is not under way any more; the caller holds the lock of its path.
+    ///
+    /// What the step moved aside comes back, unless its own output is complete and recorded.
     pub(crate) fn settle(&self, mut pending: Pending) -> Result<()> {
         let path = self.place(&pending.path);
-        clean_partials(&path);
+        clean_unfinished(&path);
+        let aside = store::aside_of(&path);
+        if aside.symlink_metadata().is_ok() {
+            let is = self.registry.state(&path, &self.memo, Looking::default(), &Patient).ok();
+            if is.is_none_or(|state| !self.store.wrote(&pending.path, &state.hash)) {
+                store::remove(&path)?;
+                std::fs::rename(&aside, &path).map_err(|e| Error::io("put back the earlier output", &path, e))?;
+            }
+            store::remove(&aside)?;
+        }
         let is = stamp_of(&path);
-        let untouched = is.is_none() || (is == pending.was && pending.before.is_none());
-        if untouched {
+        let as_before = is.zip(pending.was).is_some_and(|(is, was)| is.is_same_file(&was));
+        if is.is_none() || (as_before && pending.before.is_none()) {
             return self.store.end_pending(&pending.path);
         }
         if pending.left.is_none() {
@@ -280,17 +304,19 @@ pub(crate) fn stamp_of(path: &Path) -> Option<Stamp> {
     std::fs::symlink_metadata(path).ok().map(|m| Stamp::of(&m))
 }
 
-/// Deletes temporary siblings of `output` whose process is dead: `.NAME.partial-PID`.
-pub(crate) fn clean_partials(output: &Path) {
+/// Deletes temporary siblings of `output` whose process is dead: `.NAME.unfinished-PID..` and `.NAME.PID.part`.
+pub(crate) fn clean_unfinished(output: &Path) {
     let (Some(folder), Some(name)) = (output.parent(), output.file_name()) else { return };
-    let prefix = format!(".{}.partial-", name.to_string_lossy());
+    let prefix = format!(".{}.", name.to_string_lossy());
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let file = entry.file_name().to_string_lossy().into_owned();
-        let Some(pid) = file.strip_prefix(&prefix).and_then(|p| p.split(['.', '-']).next()?.parse::<i32>().ok()) else { continue };
+        let Some(rest) = file.strip_prefix(&prefix) else { continue };
+        let pid = rest.strip_prefix("unfinished-").or_else(|| rest.strip_suffix(".part"));
+        let Some(pid) = pid.and_then(|p| p.split(['.', '-']).next()?.parse::<i32>().ok()) else { continue };
         if !is_alive(pid) {
             // a leftover that cannot be deleted disturbs nobody
-            let _ = crate::run::store::remove(&entry.path());
+            let _ = store::remove(&entry.path());
         }
     }
 }

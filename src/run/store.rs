@@ -381,7 +381,13 @@ impl Store {
 /// The temporary sibling under which this process writes `output` before it gets its name.
 pub fn partial_of(output: &Path) -> PathBuf {
     let name = output.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    output.with_file_name(format!(".{name}.partial-{}", std::process::id()))
+    output.with_file_name(format!(".{name}.unfinished-{}", std::process::id()))
+}
+
+/// The sibling under which the present `output` waits while a step makes a new one.
+pub(crate) fn aside_of(output: &Path) -> PathBuf {
+    let name = output.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    output.with_file_name(format!(".{name}.replaced"))
 }
 
 /// Gives `partial` the name `output`; a folder that is there is moved aside first and then deleted.
@@ -392,7 +398,8 @@ pub fn replace(partial: &Path, output: &Path) -> Result<()> {
     } else if std::fs::symlink_metadata(output).is_err() {
         std::fs::rename(partial, output).map_err(failed)?;
     } else {
-        let aside = partial_of(&output.with_extension("old"));
+        let aside = aside_of(output);
+        remove(&aside)?;
         std::fs::rename(output, &aside).map_err(failed)?;
         std::fs::rename(partial, output).map_err(failed)?;
         remove(&aside)?;
@@ -412,14 +419,32 @@ pub fn remove(path: &Path) -> Result<()> {
 
 /// Brings a file, or every file of a folder, and its name to the disk.
 pub fn sync(path: &Path) -> Result<()> {
-    let sync_one = |p: &Path| File::open(p).and_then(|f| f.sync_all()).map_err(|e| Error::io("bring to the disk", p, e));
-    if path.is_dir() {
-        for (_, file) in files_below(path)? {
-            file.map_or(Ok(()), |f| sync_one(&f))?;
-        }
-    }
+    let files: Vec<PathBuf> = if path.is_dir() { files_below(path)?.into_iter().filter_map(|(_, f)| f).collect() } else { Vec::new() };
+    sync_files(&files)?;
     sync_one(path)?;
     sync_parent(path)
+}
+
+fn sync_one(path: &Path) -> Result<()> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(|e| Error::io("bring to the disk", path, e))
+}
+
+/// Eight at a time: the disk joins syncs that wait together.
+fn sync_files(files: &[PathBuf]) -> Result<()> {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let some = || {
+        while let Some(file) = files.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            sync_one(file)?;
+        }
+        Ok(())
+    };
+    if files.len() < 2 {
+        return some();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..files.len().min(8)).map(|_| scope.spawn(some)).collect();
+        threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| Err(Error::internal("a thread that syncs files failed"))))
+    })
 }
 
 fn sync_parent(path: &Path) -> Result<()> {

@@ -250,6 +250,30 @@ fn an_output_altered_by_hand_stops_the_step() {
     assert_eq!((result.status, p.read("out.txt").as_str()), (Status::Restored, "ALPHA+BETA!"));
 }
 
+/// A verb whose writer refuses what exists, and one that fails: the earlier output is there until the new one is complete.
+#[test]
+fn the_earlier_output_stays_until_the_new_one_is_complete() {
+    let p = Project::new();
+    let make = |n: i32, fails: bool| {
+        let session = p.session();
+        let call = StepCall::new("make", 1, json!({"n": n})).writes("out.txt");
+        session.step(&call, &Quiet::default(), |_| {
+            assert!(!p.path("out.txt").exists(), "it is out of the way");
+            if fails {
+                return Err(Error::data("no"));
+            }
+            write_renamed(&session.place("out.txt"), n.to_string().as_bytes()).map(|()| Value::Null)
+        })
+    };
+    make(1, false).unwrap();
+    assert!(make(2, true).is_err());
+    assert_eq!(p.read("out.txt"), "1");
+    assert_eq!(make(1, true).unwrap().status, Status::Skipped);
+    make(2, false).unwrap();
+    assert_eq!(p.read("out.txt"), "2");
+    assert_eq!(fs::read_dir(p.dir.path()).unwrap().flatten().filter(|e| e.file_name().to_string_lossy().contains("replaced")).count(), 0);
+}
+
 #[test]
 fn a_file_of_somebody_else_is_not_overwritten_outside_the_plots() {
     let p = Project::new();
@@ -406,7 +430,7 @@ fn the_record_is_read_back_and_survives_a_torn_line() {
     let script = Script { hash: Hash::of(b"let x = 1;"), text: "let x = 1;".into(), cells: vec![] };
     for _ in 0..2 {
         let session = p.session();
-        session.begin(script.clone(), Start { title: "a test".into(), ..Start::default() }).unwrap();
+        session.begin(script.clone(), Start { title: "a test".into(), ..Start::default() });
         session.print(Some(0), "hello ");
         session.print(Some(0), "world\n");
         p.shout(&session, &["a.txt"], "out.txt", "!").unwrap();
@@ -664,7 +688,7 @@ fn chain_of_five(session: &Session, pause: Duration, counted: Option<&Path>) -> 
         session.step(&call, &Quiet::default(), |_| {
             let text = fs::read_to_string(session.place(&input)).map_err(|e| Error::internal(e.to_string()))?;
             if let Some(counted) = counted {
-                let line = fs::read_to_string(counted).unwrap_or_default() + &format!("{i}\n");
+                let line = format!("{}{i}\n", fs::read_to_string(counted).unwrap_or_default());
                 fs::write(counted, line).map_err(|e| Error::internal(e.to_string()))?;
             }
             let (path, partial) = (session.place(&out), partial_of(&session.place(&out)));
@@ -731,7 +755,7 @@ fn kill_and_check(kills: usize, pause_ms: u64, window_ms: u64) {
         assert!(after.steps_skipped + after.steps_restored >= done_before, "round {round}");
         assert_eq!(p.read("out4.txt"), "alpha>0>1>2>3>4");
         let left: Vec<_> =
-            fs::read_dir(p.dir.path()).unwrap().flatten().filter(|e| e.file_name().to_string_lossy().contains("partial")).collect();
+            fs::read_dir(p.dir.path()).unwrap().flatten().filter(|e| e.file_name().to_string_lossy().contains("unfinished")).collect();
         assert!(left.is_empty(), "round {round}: {left:?}");
     }
 }
