@@ -1,6 +1,6 @@
 //! One axis of a panel: what it says, what range it shows, and the map from values to places on the page.
 
-use super::ticks::{self, Ticks};
+use super::ticks::{self, Tick, Ticks};
 
 /// How values spread along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Axis {
     pub labelled: bool,
     /// Draws ticks.
     pub ticked: bool,
+    /// Names at 0, 1, 2 ... in place of numbers.
+    pub names: Vec<String>,
     /// Free space beyond the marks as a fraction of their range, when the range comes from the marks.
     pub pad: f64,
 }
@@ -33,7 +35,16 @@ pub struct Axis {
 impl Axis {
     /// A linear axis with its range from the marks.
     pub fn new(label: impl Into<String>) -> Axis {
-        Axis { label: label.into(), range: None, scale: Scale::Linear, flip: false, labelled: true, ticked: true, pad: 0.05 }
+        Axis {
+            label: label.into(),
+            range: None,
+            scale: Scale::Linear,
+            flip: false,
+            labelled: true,
+            ticked: true,
+            names: Vec::new(),
+            pad: 0.05,
+        }
     }
     /// A logarithmic axis with its range from the marks.
     pub fn log(label: impl Into<String>) -> Axis {
@@ -42,6 +53,12 @@ impl Axis {
     /// An axis without ticks, numbers and label.
     pub fn bare() -> Axis {
         Axis { labelled: false, ticked: false, ..Axis::new("") }
+    }
+    /// Names from the left to the right, or from the top down on a vertical axis (`downwards`).
+    pub fn names(names: Vec<String>, downwards: bool) -> Axis {
+        let ends = (-0.5, names.len().max(1) as f64 - 0.5);
+        let (from, to) = if downwards { (ends.1, ends.0) } else { ends };
+        Axis { names, ticked: false, ..Axis::new("") }.range(from, to)
     }
     /// Offset on the sky to the east, which is to the left.
     pub fn ra_offset(unit: &str) -> Axis {
@@ -85,6 +102,10 @@ impl Axis {
     /// Ticks for a range, at most `most` labelled intervals.
     pub fn ticks(&self, range: (f64, f64), most: f64) -> Ticks {
         match self.scale {
+            _ if !self.names.is_empty() => {
+                let named = |(i, name): (usize, &String)| Tick { at: i as f64, label: name.clone() };
+                Ticks { major: self.names.iter().enumerate().map(named).collect(), ..Ticks::default() }
+            }
             _ if !self.ticked => Ticks::default(),
             Scale::Linear => ticks::linear(range.0, range.1, most),
             Scale::Log => ticks::log(range.0, range.1, most),

@@ -13,6 +13,8 @@ impl Rgb {
     pub const INK: Rgb = Rgb([26, 26, 26]);
     /// Secondary lines.
     pub const GREY: Rgb = Rgb([120, 120, 120]);
+    /// Where an image has no value.
+    pub const BLANK: Rgb = Rgb([240, 240, 240]);
     /// Grid lines and quiet fills.
     pub const PALE: Rgb = Rgb([222, 222, 222]);
 

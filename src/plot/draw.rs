@@ -25,7 +25,7 @@ pub(super) fn panel(canvas: &mut Canvas, panel: &Panel, settled: &Settled) {
         inset(canvas, place, inside, &rect);
     }
     if panel.framed {
-        ticks(canvas, &rect, settled, panel.ticks);
+        ticks(canvas, &rect, panel, settled);
         canvas.stroke_closed(&rect.corners(), &Stroke::new(Rgb::INK, theme::FRAME));
     }
     words(canvas, panel, settled, &rect);
@@ -49,20 +49,23 @@ fn inset(canvas: &mut Canvas, place: &Rect, inside: &Panel, frame: &Rect) {
 }
 
 /// Ticks on all four sides, pointing inwards.
-fn ticks(canvas: &mut Canvas, rect: &Rect, settled: &Settled, color: Rgb) {
-    let stroke = Stroke::new(color, theme::FRAME);
-    let both = |ticks: &Ticks| -> Vec<(f64, f64)> {
+fn ticks(canvas: &mut Canvas, rect: &Rect, panel: &Panel, settled: &Settled) {
+    let stroke = Stroke::new(panel.ticks, theme::FRAME);
+    let both = |axis: &Axis, ticks: &Ticks| -> Vec<(f64, f64)> {
+        if !axis.ticked {
+            return Vec::new();
+        }
         let major = ticks.major.iter().map(|t| (t.at, theme::MAJOR));
         major.chain(ticks.minor.iter().map(|v| (*v, theme::MINOR))).collect()
     };
-    for (value, length) in both(&settled.x_ticks) {
+    for (value, length) in both(&panel.x, &settled.x_ticks) {
         let x = Canvas::snap(settled.x.at(value), theme::FRAME);
         if x > rect.x0 + 1.0 && x < rect.x1 - 1.0 {
             canvas.stroke(&[[x, rect.y1], [x, rect.y1 - length]], &stroke);
             canvas.stroke(&[[x, rect.y0], [x, rect.y0 + length]], &stroke);
         }
     }
-    for (value, length) in both(&settled.y_ticks) {
+    for (value, length) in both(&panel.y, &settled.y_ticks) {
         let y = Canvas::snap(settled.y.at(value), theme::FRAME);
         if y > rect.y0 + 1.0 && y < rect.y1 - 1.0 {
             canvas.stroke(&[[rect.x0, y], [rect.x0 + length, y]], &stroke);

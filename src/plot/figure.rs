@@ -7,7 +7,7 @@ use super::draw;
 use super::error::PlotError;
 use super::geometry::Rect;
 use super::layout::{Cells, Margins, margins, settle};
-use super::panel::Panel;
+use super::panel::{Panel, Side};
 use super::text::{self, Align, Level, Type};
 use super::theme;
 use crate::error::{Error, Result};
@@ -38,6 +38,7 @@ pub struct Figure {
     columns: Vec<f64>,
     rows: Vec<Row>,
     headline: Option<String>,
+    gap: f64,
     panels: Vec<Panel>,
     /// Row, column, rows, columns of each panel.
     places: Vec<[usize; 4]>,
@@ -48,7 +49,15 @@ impl Figure {
     pub fn new(width: f64, columns: &[f64], rows: &[Row]) -> Figure {
         let columns = if columns.is_empty() { &[1.0] } else { columns };
         let rows = if rows.is_empty() { &[Row::Ratio(1.0)] } else { rows };
-        Figure { width, columns: columns.to_vec(), rows: rows.to_vec(), headline: None, panels: Vec::new(), places: Vec::new() }
+        Figure {
+            width,
+            columns: columns.to_vec(),
+            rows: rows.to_vec(),
+            headline: None,
+            gap: theme::GAP,
+            panels: Vec::new(),
+            places: Vec::new(),
+        }
     }
     /// One panel.
     pub fn single(panel: Panel, ratio: f64) -> Figure {
@@ -57,6 +66,11 @@ impl Figure {
     /// With a headline.
     pub fn headline(mut self, headline: impl Into<String>) -> Figure {
         self.headline = Some(headline.into());
+        self
+    }
+    /// With this space between neighbouring panels and their decorations, in points.
+    pub fn gap(mut self, gap: f64) -> Figure {
+        self.gap = gap;
         self
     }
     /// With a panel in a cell of the grid.
@@ -91,22 +105,41 @@ impl Figure {
         canvas
     }
 
-    /// Frames of the panels and height of the page: measured twice, because frames and numbers depend on each other.
+    /// Frames of the panels and height of the page.
+    ///
+    /// Frames and numbers depend on each other: margins only grow from one round to the next, until all words fit.
     pub(super) fn frames(&self) -> (Vec<Rect>, f64) {
         let top = if self.headline.is_some() { 1.7 * theme::HEADLINE } else { 0.0 };
-        let cells = Cells { width: self.width, columns: &self.columns, rows: &self.rows, places: self.places.clone(), top };
-        let first = vec![Margins { left: 50.0, right: 10.0, top: 25.0, bottom: 45.0 }; self.panels.len()];
-        (0..3).fold(cells.frames(&first), |(frames, _), _| {
-            let measured: Vec<Margins> = self.panels.iter().zip(&frames).map(|(p, f)| margins(p, &settle(p, *f))).collect();
-            cells.frames(&measured)
-        })
+        let cells = Cells { width: self.width, gap: self.gap, columns: &self.columns, rows: &self.rows, places: self.places.clone(), top };
+        let guess = vec![Margins { left: 50.0, right: 10.0, top: 25.0, bottom: 45.0 }; self.panels.len()];
+        let mut margins = self.measure(&cells.frames(&guess).0);
+        for _ in 0..5 {
+            let grown: Vec<Margins> = self.measure(&cells.frames(&margins).0).iter().zip(&margins).map(|(a, b)| a.max(*b)).collect();
+            if grown == margins {
+                break;
+            }
+            margins = grown;
+        }
+        cells.frames(&margins)
+    }
+
+    /// Margins that the panels need in these frames.
+    fn measure(&self, frames: &[Rect]) -> Vec<Margins> {
+        let measure = |(i, panel): (usize, &Panel)| {
+            let settled = settle(panel, frames[i]);
+            let last = self.last_frame(i, frames);
+            let upright = panel.bar.as_ref().is_some_and(|b| b.side == Side::Right);
+            let length = if upright { last.y1 - settled.rect.y0 } else { last.x1 - settled.rect.x0 };
+            margins(panel, &settled, length)
+        };
+        self.panels.iter().enumerate().map(measure).collect()
     }
 
     /// The frame at which a shared color bar of panel `i` ends.
     fn last_frame(&self, i: usize, frames: &[Rect]) -> Rect {
         let [row, column, ..] = self.places[i];
         let span = self.panels[i].bar.as_ref().map_or(1, |b| b.span.max(1)) - 1;
-        let right = self.panels[i].bar.as_ref().is_some_and(|b| b.side == super::panel::Side::Right);
+        let right = self.panels[i].bar.as_ref().is_some_and(|b| b.side == Side::Right);
         let end = if right { [row + span, column] } else { [row, column + span] };
         let at = self.places.iter().position(|p| (p[0]..p[0] + p[2]).contains(&end[0]) && (p[1]..p[1] + p[3]).contains(&end[1]));
         let at = at.unwrap_or(i);

@@ -140,13 +140,15 @@ pub fn dashes(line: &[Point], pattern: &[f64]) -> Vec<Vec<Point>> {
     pieces
 }
 
+/// Corners of an ellipse's outline: off by less than a tenth of a pixel up to a radius of 180 pixels.
+const ELLIPSE: usize = 96;
+
 /// Outline of an ellipse: semi-axis `a` points along `angle_rad` from +x towards +y.
 pub fn ellipse(center: Point, a: f64, b: f64, angle_rad: f64) -> Vec<Point> {
-    const N: usize = 96;
     let (sin, cos) = angle_rad.sin_cos();
-    (0..N)
+    (0..ELLIPSE)
         .map(|i| {
-            let (s, c) = (i as f64 * std::f64::consts::TAU / N as f64).sin_cos();
+            let (s, c) = (i as f64 * std::f64::consts::TAU / ELLIPSE as f64).sin_cos();
             [center[0] + a * c * cos - b * s * sin, center[1] + a * c * sin + b * s * cos]
         })
         .collect()

@@ -42,7 +42,7 @@ pub(super) fn settle(panel: &Panel, frame: Rect) -> Settled {
     let x_view = View { range: x, ends: (rect.x0, rect.x1), scale: panel.x.scale };
     let y_view = View { range: y, ends: (rect.y1, rect.y0), scale: panel.y.scale };
     let x_ticks = ticks_that_fit(&panel.x, x, rect.width());
-    let y_ticks = panel.y.ticks(y, (rect.height() / (3.0 * theme::TICK)).clamp(2.0, 8.0));
+    let y_ticks = panel.y.ticks(y, (rect.height() / (2.5 * theme::TICK)).clamp(2.0, 7.0));
     Settled { rect, x: x_view, y: y_view, x_ticks, y_ticks }
 }
 
@@ -53,7 +53,7 @@ fn ticks_that_fit(axis: &Axis, range: (f64, f64), room: f64) -> Ticks {
         let widest = ticks.major.iter().map(|t| text::width(&t.label, &style)).fold(0.0, f64::max);
         (widest + 1.3 * theme::TICK) * (ticks.major.len().max(1) - 1) as f64
     };
-    let most = (room / (3.5 * theme::TICK)).clamp(1.0, 8.0) as usize;
+    let most = (room / (2.2 * theme::TICK)).clamp(1.0, 7.0) as usize;
     let choices = (1..=most).rev().map(|n| axis.ticks(range, n as f64));
     let mut last = Ticks::default();
     for ticks in choices {
@@ -90,14 +90,18 @@ fn widen(frame: Rect, x: Range, y: Range) -> (Range, Range) {
     (around(x, frame.width()), around(y, frame.height()))
 }
 
-/// Space that the decorations of a settled panel need.
-pub(super) fn margins(panel: &Panel, settled: &Settled) -> Margins {
+/// Space that the decorations of a settled panel need; `bar_length` is that of its color bar.
+pub(super) fn margins(panel: &Panel, settled: &Settled, bar_length: f64) -> Margins {
     let style = Type::new(theme::TICK);
     let mut m = Margins { left: 2.0, right: 2.0, top: 2.0, bottom: 2.0 };
     if panel.y.labelled {
         let label = if panel.y.label.is_empty() { 0.0 } else { PAD + 1.1 * theme::LABEL };
         m.left = m.left.max(PAD + widest(&settled.y_ticks) + label);
-        (m.bottom, m.top) = (m.bottom.max(0.5 * theme::TICK), m.top.max(0.5 * theme::TICK));
+        for tick in &settled.y_ticks.major {
+            let at = settled.y.at(tick.at);
+            m.top = m.top.max(0.5 * theme::TICK - (at - settled.rect.y0));
+            m.bottom = m.bottom.max(0.5 * theme::TICK - (settled.rect.y1 - at));
+        }
     }
     if panel.x.labelled {
         let numbers = if panel.x.ticked { PAD + theme::TICK } else { 0.0 };
@@ -116,11 +120,23 @@ pub(super) fn margins(panel: &Panel, settled: &Settled) -> Margins {
     if let Some(bar) = &panel.bar {
         let thick = theme::GAP * 0.6 + theme::BAR + PAD;
         match bar.side {
-            Side::Right => m.right = m.right.max(thick + widest(&bar_ticks(bar, settled.rect.height())) + PAD + 1.2 * theme::LABEL),
+            Side::Right => m.right = m.right.max(thick + widest(&bar_ticks(bar, bar_length)) + PAD + 1.2 * theme::LABEL),
             Side::Top => m.top += thick + theme::TICK + PAD + 1.2 * theme::LABEL,
         }
     }
     m
+}
+
+impl Margins {
+    /// The larger of two on each side.
+    pub fn max(self, other: Margins) -> Margins {
+        Margins {
+            left: self.left.max(other.left),
+            right: self.right.max(other.right),
+            top: self.top.max(other.top),
+            bottom: self.bottom.max(other.bottom),
+        }
+    }
 }
 
 /// Width of the widest label.
@@ -145,6 +161,7 @@ pub(super) fn bar_ticks(bar: &ColorBar, length: f64) -> Ticks {
 /// Panels in a grid.
 pub(super) struct Cells<'a> {
     pub width: f64,
+    pub gap: f64,
     pub columns: &'a [f64],
     pub rows: &'a [super::figure::Row],
     pub places: Vec<[usize; 4]>,
@@ -161,16 +178,16 @@ impl Cells<'_> {
         let n_col = self.columns.len();
         let left: Vec<f64> = (0..n_col).map(|c| most(true, 1, c, |m| m.left)).collect();
         let right: Vec<f64> = (0..n_col).map(|c| most(false, 1, c, |m| m.right)).collect();
-        let spare = self.width - 2.0 * theme::BORDER - theme::GAP * (n_col - 1) as f64 - left.iter().chain(&right).sum::<f64>();
+        let spare = self.width - 2.0 * theme::BORDER - self.gap * (n_col - 1) as f64 - left.iter().chain(&right).sum::<f64>();
         let per_weight = spare.max(20.0 * n_col as f64) / self.columns.iter().sum::<f64>();
-        let columns = stack(theme::BORDER, &left, &self.columns.iter().map(|w| w * per_weight).collect::<Vec<_>>(), &right);
+        let columns = stack(theme::BORDER, self.gap, &left, &self.columns.iter().map(|w| w * per_weight).collect::<Vec<_>>(), &right);
 
         let n_row = self.rows.len();
         let top: Vec<f64> = (0..n_row).map(|r| most(true, 0, r, |m| m.top)).collect();
         let bottom: Vec<f64> = (0..n_row).map(|r| most(false, 0, r, |m| m.bottom)).collect();
         let first = columns.first().map_or(100.0, |c| c[1] - c[0]);
         let heights: Vec<f64> = self.rows.iter().map(|r| r.height(first)).collect();
-        let rows = stack(theme::BORDER + self.top, &top, &heights, &bottom);
+        let rows = stack(theme::BORDER + self.top, self.gap, &top, &heights, &bottom);
         let frame = |p: &[usize; 4]| Rect::new(columns[p[1]][0], rows[p[0]][0], columns[p[1] + p[3] - 1][1], rows[p[0] + p[2] - 1][1]);
         let page = rows.last().map_or(100.0, |r| r[1]) + bottom.last().copied().unwrap_or(0.0) + theme::BORDER;
         (self.places.iter().map(frame).collect(), page)
@@ -178,13 +195,13 @@ impl Cells<'_> {
 }
 
 /// Starts and ends of lengths one after the other, each with space before and after.
-fn stack(start: f64, before: &[f64], lengths: &[f64], after: &[f64]) -> Vec<Point> {
+fn stack(start: f64, gap: f64, before: &[f64], lengths: &[f64], after: &[f64]) -> Vec<Point> {
     let mut at = start;
     let mut ends = Vec::with_capacity(lengths.len());
     for ((b, length), a) in before.iter().zip(lengths).zip(after) {
         at += b;
         ends.push([at, at + length]);
-        at += length + a + theme::GAP;
+        at += length + a + gap;
     }
     ends
 }

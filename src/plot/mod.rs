@@ -21,6 +21,7 @@ mod figure;
 pub mod geometry;
 mod layout;
 pub mod mark;
+mod names;
 mod panel;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use axis::{Axis, Scale, View};
 pub use contour::trace;
 pub use error::PlotError;
 pub use figure::{Figure, Row};
+pub use names::short_names;
 pub use panel::{Aspect, ColorBar, Legend, Panel, Side, SkyImage};
 
 /// Data that can be shown as a figure.

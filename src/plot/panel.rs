@@ -4,6 +4,8 @@ use super::axis::Axis;
 use super::color::{ColorMap, Norm, Rgb};
 use super::geometry::{Point, Rect};
 use super::mark::{Beam, Corner, Grid, ImageMark, Mark};
+use crate::data::Image;
+use crate::units::ARCSEC;
 
 /// How the scales of both axes relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +167,33 @@ impl Panel {
     }
 }
 
+/// The image in offsets from its reference point (from its middle if that lies outside).
+///
+/// Columns that run to the east and rows that run to the south are turned round; a rotated grid is shown in its own axes.
+impl From<&Image> for SkyImage {
+    fn from(image: &Image) -> SkyImage {
+        let (n_y, n_x) = image.data().dim();
+        let keys = image.sky().keys();
+        let (cell_x, cell_y) = image.sky().cell_rad();
+        let [mut c_x, mut c_y] = keys.crpix.map(|p| p - 1.0);
+        if !(c_x >= 0.0 && c_y >= 0.0 && c_x < n_x as f64 && c_y < n_y as f64) {
+            [c_x, c_y] = [(n_x / 2) as f64, (n_y / 2) as f64];
+        }
+        let mut values = image.data().clone();
+        if keys.cd[0][0] > 0.0 {
+            values.invert_axis(ndarray::Axis(1));
+            c_x = n_x as f64 - 1.0 - c_x;
+        }
+        if keys.cd[1][1] < 0.0 {
+            values.invert_axis(ndarray::Axis(0));
+            c_y = n_y as f64 - 1.0 - c_y;
+        }
+        let beam =
+            image.beam.map(|b| Beam { major: b.bmaj_rad() / ARCSEC, minor: b.bmin_rad() / ARCSEC, angle_deg: b.bpa_rad().to_degrees() });
+        SkyImage { values, cell_arcsec: [cell_x / ARCSEC, cell_y / ARCSEC], center_px: [c_x, c_y], beam }
+    }
+}
+
 /// An image of the sky on a regular grid of offsets.
 #[derive(Debug, Clone)]
 pub struct SkyImage {
@@ -200,8 +229,9 @@ impl SkyImage {
     /// A map panel: sky axes in offsets, color bar, and the beam in the lower left corner.
     pub fn panel(&self, map: ColorMap, norm: Norm, label: impl Into<String>) -> Panel {
         let (unit, unit_arcsec) = self.unit();
-        let image = ImageMark::new(self.grid(unit_arcsec), map, norm).blank(Rgb::PALE);
-        let light = map.at(norm.to_unit(self.typical())).contrast();
+        let image = ImageMark::new(self.grid(unit_arcsec), map, norm).blank(Rgb::BLANK);
+        let edge = self.typical();
+        let light = if edge.is_finite() { map.at(norm.to_unit(edge)).contrast() } else { Rgb::INK };
         let panel = Panel::image(Axis::ra_offset(unit), Axis::dec_offset(unit), image, label).ticks(light);
         match self.beam {
             Some(b) => {
@@ -225,7 +255,7 @@ impl SkyImage {
         }
     }
 
-    /// Median of the finite values along the edge: what lies behind ticks and beam.
+    /// Median along the edge, not finite if most of it is blank: what lies behind ticks and beam.
     fn typical(&self) -> f64 {
         let v = &self.values;
         let (n_y, n_x) = v.dim();
@@ -234,7 +264,7 @@ impl SkyImage {
         }
         let rows = v.row(0).to_vec().into_iter().chain(v.row(n_y - 1).to_vec());
         let columns = v.column(0).to_vec().into_iter().chain(v.column(n_x - 1).to_vec());
-        let mut edge: Vec<f32> = rows.chain(columns).filter(|v| v.is_finite()).collect();
+        let mut edge: Vec<f32> = rows.chain(columns).map(|v| if v.is_finite() { v } else { f32::INFINITY }).collect();
         edge.sort_by(f32::total_cmp);
         edge.get(edge.len() / 2).map_or(f64::NAN, |v| f64::from(*v))
     }

@@ -1,6 +1,6 @@
 //! Letters: the bundled DejaVu Sans, a little markup, measuring and placing.
 //!
-//! Markup: `^{...}` raised, `_{...}` lowered, `$...$` oblique (variables). Names from outside pass through [`verbatim`].
+//! Markup: `^{...}` raised, `_{...}` lowered (a hyphen becomes a minus there), `$...$` oblique (variables). Names from outside pass through [`verbatim`].
 
 use std::sync::OnceLock;
 
@@ -142,6 +142,7 @@ fn runs(text: &str, face: Face) -> Vec<Run> {
                 shift = None;
                 next_run(&mut run, oblique, shift);
             }
+            '-' if shift.is_some() => run.text.push('\u{2212}'),
             c => run.text.push(c),
         }
     }

@@ -35,6 +35,18 @@ pub fn fixed(value: f64, decimals: usize) -> String {
 
 /// A number with `digits` significant digits, no zeros at the end, and powers of ten where decimals would be unreadable.
 pub fn compact(value: f64, digits: usize) -> String {
+    let text = significant(value, digits);
+    let (number, power) = text.split_once('×').map_or((text.as_str(), None), |(n, p)| (n, Some(p)));
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    match power {
+        None => number.to_string(),
+        Some(power) if number == "1" => power.to_string(),
+        Some(power) => format!("{number}×{power}"),
+    }
+}
+
+/// A number with `digits` significant digits, and powers of ten where decimals would be unreadable.
+pub fn significant(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return "n/a".into();
     }
@@ -45,12 +57,9 @@ pub fn compact(value: f64, digits: usize) -> String {
     let exponent = rounded.abs().log10().floor() as i32;
     if (-4..6).contains(&exponent) {
         let decimals = (digits as i32 - 1 - exponent).max(0) as usize;
-        let text = fixed(rounded, decimals);
-        return if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text };
+        return fixed(rounded, decimals);
     }
-    let mantissa = compact(rounded / 10f64.powi(exponent), digits);
-    let power = power_of_ten(exponent);
-    if mantissa == "1" { power } else { format!("{mantissa}×{power}") }
+    format!("{}×{}", significant(rounded / 10f64.powi(exponent), digits), power_of_ten(exponent))
 }
 
 /// 10 to a power, in markup.
@@ -127,7 +136,8 @@ pub fn log(lo: f64, hi: f64, most: f64) -> Ticks {
     let value = |e: i32, m: u8| f64::from(m) * 10f64.powi(e);
     let inside = |v: f64| v >= lo * (1.0 - 1e-9) && v <= hi * (1.0 + 1e-9);
     // Labels at decades; at every n-th where they crowd, at 2 and 5 as well where they are few.
-    let every = ((last - first + 1) as f64 / most.max(1.0)).ceil().max(1.0) as i32;
+    let crowd = f64::from(last - first + 1) / most.max(1.0);
+    let every = [1, 2, 3, 5, 10, 20, 50, 100].into_iter().find(|e| f64::from(*e) >= crowd).unwrap_or(200);
     let between: &[u8] = if decades <= 1.1 && most >= 4.0 {
         &[1, 2, 3, 5]
     } else if decades * 3.0 <= most {
@@ -138,7 +148,7 @@ pub fn log(lo: f64, hi: f64, most: f64) -> Ticks {
     let labelled = |e: i32, m: u8| between.contains(&m) && e.rem_euclid(every) == 0;
     let pick = |want: bool| all.iter().filter(move |&&(e, m)| labelled(e, m) == want && inside(value(e, m)));
     let major = pick(true).map(|&(e, m)| Tick { at: value(e, m), label: log_label(e, m) }).collect();
-    let minor = pick(false).filter(|&&(_, m)| every == 1 || m == 1).map(|&(e, m)| value(e, m)).collect();
+    let minor = pick(false).filter(|&&(_, m)| every == 1 || (every <= 10 && m == 1)).map(|&(e, m)| value(e, m)).collect();
     Ticks { major, minor, exponent: 0 }
 }
 

@@ -7,9 +7,9 @@ use crate::error::Result;
 use crate::plot::canvas::Stroke;
 use crate::plot::color::{ColorMap, Norm, Rgb, Stretch, series_color};
 use crate::plot::mark::{Bars, Contours, Grid, Note, Rule};
-use crate::plot::text::{self, Align, Type, verbatim};
+use crate::plot::text::{self, Align, Type};
 use crate::plot::ticks::fixed;
-use crate::plot::{Axis, Figure, Panel, Plot, PlotError, Row, SkyImage, theme};
+use crate::plot::{Axis, Figure, Panel, Plot, PlotError, Row, SkyImage, short_names, theme};
 
 /// How one block agrees with the common sky.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct CommonSkyFigure {
 impl Plot for CommonSkyFigure {
     fn figure(&self) -> Result<Figure> {
         let sky = self.sky_panel()?;
-        let figure = Figure::new(theme::WIDTH, &[1.0, 0.42], &[Row::Ratio(1.0)]);
+        let figure = Figure::new(theme::WIDTH, &[1.0, 0.36], &[Row::Ratio(1.0)]);
         Ok(figure.place(0, 0, sky).place(0, 1, self.chi2_panel()))
     }
 
@@ -49,7 +49,7 @@ impl Plot for CommonSkyFigure {
             .iter()
             .map(|b| format!("{} {}{}", b.name, fixed(b.chi2_reduced, 2), if b.aligned { "" } else { " (not aligned)" }))
             .collect();
-        let peak = super::super::ticks::compact(f64::from(peak), 3);
+        let peak = crate::plot::ticks::compact(f64::from(peak), 3);
         let label = text::plain(&self.label);
         alt_number(&format!(
             "Common sky of the joint alignment, peak {peak} ({label}), with support and beam. Reduced chi-square: {}.",
@@ -68,7 +68,7 @@ impl CommonSkyFigure {
             let (got, expected) = (support.shape().to_vec(), self.sky.values.shape().to_vec());
             return Err(PlotError::Shape { what: "the support", got, other: "the sky", expected });
         }
-        let grid = Grid { values: support.mapv(|s| if s { 1.0 } else { 0.0 }), ..self.sky.grid(self.sky.unit().1) };
+        let grid = Grid { values: soft(support), ..self.sky.grid(self.sky.unit().1) };
         Ok(panel.with(Contours::new(grid, &[0.5], Stroke::new(Rgb([120, 200, 255]), 1.4).dash(&[5.0, 3.0]))))
     }
 
@@ -77,18 +77,28 @@ impl CommonSkyFigure {
         let color = |(i, b): (usize, &BlockFit)| if b.aligned { series_color(i).mix(Rgb::WHITE, 0.25) } else { Rgb::PALE };
         let colors = self.blocks.iter().enumerate().map(color).collect();
         let most = values.iter().filter(|v| v.is_finite()).fold(1.0_f64, |m, v| m.max(*v));
-        let panel = Panel::new(Axis::new("Residual χ^{2} per d.o.f.").range(0.0, 1.25 * most), Bars::axis(self.blocks.len()));
-        let names = self.blocks.iter().enumerate().map(|(i, b)| {
-            let style = Type::new(theme::NOTE);
+        let style = Type::new(theme::NOTE);
+        let names: Vec<String> = self.blocks.iter().map(|b| b.name.clone()).collect();
+        let x = Axis::new("Residual χ^{2} per d.o.f.").range(0.0, if self.blocks.iter().all(|b| b.aligned) { 1.45 } else { 1.9 } * most);
+        let panel = Panel::new(x, Axis::names(short_names(&names, &style, 110.0), true));
+        let notes = self.blocks.iter().enumerate().map(|(i, b)| {
             let value = if b.chi2_reduced.is_finite() { fixed(b.chi2_reduced, 2) } else { "n/a".into() };
-            let state = if b.aligned { "" } else { ", not aligned" };
-            let name = text::elide(&verbatim(&b.name), &style, 90.0);
-            Note::data(format!("{name}  {value}{state}"), [0.0, i as f64], Align::Left, [6.0, 0.0]).style(style)
+            let lines = if b.aligned { vec![value] } else { vec![value, "not aligned".into()] };
+            let end = if b.chi2_reduced.is_finite() { b.chi2_reduced.max(0.0) } else { 0.0 };
+            Note::data_lines(lines, [end.max(1.0), i as f64], Align::Left, [7.0, 0.0]).style(style)
         });
-        panel
-            .title("Blocks")
-            .with(Bars { values, colors })
-            .with(Rule::x(1.0).stroke(Stroke::new(Rgb::INK, 1.0).dash(&[4.0, 3.0])))
-            .with_all(names)
+        let one = Rule::x(1.0).stroke(Stroke::new(Rgb::INK, 1.0).dash(&[4.0, 3.0]));
+        panel.title("Blocks").with(Bars { values, colors }).with(one).with_all(notes)
     }
+}
+
+/// A mask as numbers whose 0.5 contour runs smoothly: averaged over 5 x 5 pixels with binomial weights.
+fn soft(mask: &Array2<bool>) -> Array2<f32> {
+    let (n_y, n_x) = mask.dim();
+    let at = |j: i64, i: i64| f32::from(u8::from(mask[[j.clamp(0, n_y as i64 - 1) as usize, i.clamp(0, n_x as i64 - 1) as usize]]));
+    const WEIGHTS: [f32; 5] = [1.0, 4.0, 6.0, 4.0, 1.0];
+    Array2::from_shape_fn((n_y, n_x), |(j, i)| {
+        let around = (0..25).map(|k| (k / 5, k % 5));
+        around.map(|(b, a)| WEIGHTS[b] * WEIGHTS[a] * at((j + b) as i64 - 2, (i + a) as i64 - 2)).sum::<f32>() / 256.0
+    })
 }

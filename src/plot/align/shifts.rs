@@ -6,9 +6,9 @@ use crate::plot::canvas::Stroke;
 use crate::plot::color::{Rgb, series_color};
 use crate::plot::geometry::{Point, Rect};
 use crate::plot::mark::{Beam, EllipseMark, Line, Note, Points, Rule, Symbol};
-use crate::plot::text::{self, Align, Type, verbatim};
-use crate::plot::ticks::compact;
-use crate::plot::{Aspect, Axis, Figure, Legend, Panel, Plot, Row, theme};
+use crate::plot::text::{Align, Type, verbatim};
+use crate::plot::ticks::{compact, significant};
+use crate::plot::{Aspect, Axis, Figure, Panel, Plot, Row, short_names, theme};
 
 /// One block of the figure.
 #[derive(Debug, Clone)]
@@ -34,25 +34,34 @@ pub struct ShiftsFigure {
 
 /// Beam tiles in a row.
 const TILES: usize = 6;
+/// Height of a beam tile, points.
+const TILE: f64 = 170.0;
 
 impl Plot for ShiftsFigure {
     fn figure(&self) -> Result<Figure> {
         let before: Vec<Option<OffsetMas>> = self.blocks.iter().map(|b| b.before).collect();
         let after: Vec<Option<OffsetMas>> = self.blocks.iter().map(|b| b.after).collect();
-        let zoom = zoom_radius(&before);
-        let mut panels = vec![self.panel(&before, None).title("Before")];
-        if let Some(radius) = zoom {
-            panels[0].marks.push(Box::new(window(radius)));
-            panels.push(self.panel(&before, Some(radius)).title("Before, inner part"));
-        }
+        let (zoom_before, zoom_after) = (zoom_radius(&before, 3.0), zoom_radius(&after, 6.0));
+        // Two pairs stand one above the other, and are less high.
+        let ratio = if zoom_before.is_some() && zoom_after.is_some() { 0.82 } else { 1.0 };
+        let mut panels = self.pair("Before", &before, zoom_before, ratio);
         if after.iter().any(Option::is_some) {
-            panels.push(self.panel(&after, None).title("After"));
+            panels.extend(self.pair("After", &after, zoom_after, ratio));
         }
-        let n = panels.len();
-        let rows = self.blocks.len().div_ceil(TILES).max(1);
-        let figure = Figure::new(theme::WIDTH, &vec![1.0; n], &[Row::Ratio(1.0), Row::Points(128.0 * rows as f64)]);
-        let figure = panels.into_iter().enumerate().fold(figure, |f, (i, panel)| f.place(0, i, panel));
-        Ok(figure.headline("Required shift to align execution blocks").place_over(1, 0, 1, n, self.tiles()))
+        let columns = if panels.len() == 4 { 2 } else { panels.len() };
+        let rows = panels.len() / columns;
+        let tiles = Row::Points(TILE * self.blocks.len().div_ceil(TILES).max(1) as f64);
+        let heights: Vec<Row> = std::iter::repeat_n(Row::Ratio(ratio), rows).chain([tiles]).collect();
+        let figure = Figure::new(theme::WIDTH, &vec![1.0; columns], &heights);
+        let place = |f: Figure, (i, panel): (usize, Panel)| f.place(i / columns, i % columns, panel);
+        let figure = panels.into_iter().enumerate().fold(figure, place);
+        Ok(figure.headline(format!("Required shifts relative to {} (+)", verbatim(&self.reference_name))).place_over(
+            rows,
+            0,
+            1,
+            columns,
+            self.tiles(),
+        ))
     }
 
     fn alt(&self) -> String {
@@ -71,16 +80,26 @@ impl Plot for ShiftsFigure {
 }
 
 impl ShiftsFigure {
+    /// All offsets, and the inner part where that helps; frames are `ratio` times as high as wide.
+    fn pair(&self, title: &str, offsets: &[Option<OffsetMas>], zoom: Option<f64>, ratio: f64) -> Vec<Panel> {
+        let all = self.panel(offsets, None).title(title);
+        match zoom {
+            Some(r) => vec![all.with(window(r / ratio, r)), self.panel(offsets, Some(r)).title(format!("{title}, inner part"))],
+            None => vec![all],
+        }
+    }
+
     /// Offsets on the sky, all of them or those within a radius.
     fn panel(&self, offsets: &[Option<OffsetMas>], radius: Option<f64>) -> Panel {
         let (x, y) = (Axis::ra_offset("mas"), Axis::dec_offset("mas"));
+        let (x, y) = (Axis { pad: 0.1, ..x }, Axis { pad: 0.1, ..y });
         let (x, y) = match radius {
             Some(r) => (x.range(r, -r), y.range(-r, r)),
             None => (x, y),
         };
         let thin = Stroke::new(Rgb::PALE, 1.0);
         let origin = Points::new(vec![[0.0, 0.0]], Rgb::INK).symbol(Symbol::Plus).radius(7.0);
-        let panel = Panel::new(x, y).aspect(Aspect::Widen).legend(Legend::Off);
+        let panel = Panel::new(x, y).aspect(Aspect::Widen);
         let panel = panel.with(Rule::x(0.0).stroke(thin.clone())).with(Rule::y(0.0).stroke(thin)).with(origin);
         let within = |o: &OffsetMas| radius.is_none_or(|r| o.length() < 1.5 * r);
         let marks = offsets.iter().enumerate().filter_map(|(i, o)| o.filter(within).map(|o| point(i, o)));
@@ -90,12 +109,15 @@ impl ShiftsFigure {
     /// Each block's beam with its offset inside, in the same scale: shift against beam at a glance, and the key to the colors.
     fn tiles(&self) -> Panel {
         let rows = self.blocks.len().div_ceil(TILES).max(1);
-        let columns = self.blocks.len().clamp(1, TILES);
+        let columns = self.blocks.len().div_ceil(rows).max(1);
         let (w, h) = (1.0 / columns as f64, 1.0 / rows as f64);
-        self.blocks.iter().enumerate().fold(Panel::bare(), |panel, (i, block)| {
+        let names: Vec<String> = self.blocks.iter().map(|b| b.name.clone()).collect();
+        let names = short_names(&names, &Type::new(theme::NOTE).bold(), 0.9 * theme::WIDTH * w - 16.0);
+        let tiles = Panel::bare().title("Shift inside the beam of each block, and |shift| / $b$_{min}");
+        self.blocks.iter().zip(names).enumerate().fold(tiles, |panel, (i, (block, name))| {
             let (column, row) = ((i % columns) as f64, (i / columns) as f64);
             let place = Rect::new(column * w, row * h, (column + 1.0) * w, (row + 1.0) * h);
-            panel.inset(place, tile(i, block, theme::WIDTH / columns as f64))
+            panel.inset(place, tile(i, block, name))
         })
     }
 }
@@ -107,32 +129,36 @@ fn point(i: usize, o: OffsetMas) -> Points {
 }
 
 /// Outline of the inner part.
-fn window(r: f64) -> Line {
-    let corners = vec![[r, r], [-r, r], [-r, -r], [r, -r], [r, r]];
+fn window(x: f64, y: f64) -> Line {
+    let corners = vec![[x, y], [-x, y], [-x, -y], [x, -y], [x, y]];
     Line::new(corners, Rgb::GREY).stroke(Stroke::new(Rgb::GREY, 1.0).dash(&[3.0, 2.0]))
 }
 
-/// |shift| / bmin with three decimals as far as they say something.
+/// |shift| / bmin.
 fn in_beams(length: f64, beam: Beam) -> String {
-    compact(length / beam.minor, 3)
+    significant(length / beam.minor, 2)
 }
 
-fn tile(i: usize, block: &BlockShift, width: f64) -> Panel {
-    let color = series_color(i);
-    let name = text::elide(&verbatim(&block.name), &Type::new(theme::NOTE), width - 34.0);
-    let head = Note::fraction(name, [0.5, 0.93], Align::Center);
+/// A block's name, its beam with the offset inside, and the numbers below.
+fn tile(i: usize, block: &BlockShift, name: String) -> Panel {
+    let ink = Type::new(theme::NOTE);
+    let quiet = Type::new(theme::NOTE - 1.0).color(Rgb([90, 90, 90]));
     let inner = match (block.before, block.beam) {
-        (Some(o), Some(beam)) => beam_panel(i, o, beam),
+        (Some(o), beam) => beam_panel(i, o, beam.unwrap_or(Beam { major: 0.0, minor: 0.0, angle_deg: 0.0 })),
         _ => Panel::bare(),
     };
-    let foot = match (block.before, block.beam) {
-        (None, _) => "not aligned".to_string(),
-        (Some(o), Some(beam)) => format!("{} $b$_{{min}}", in_beams(o.length(), beam)),
-        (Some(o), None) => format!("{} mas", compact(o.length(), 3)),
+    let (first, second) = match (block.before, block.beam) {
+        (None, _) => ("not aligned".to_string(), String::new()),
+        (Some(o), Some(b)) => {
+            let size = format!("{} × {} mas", compact(b.major, 3), compact(b.minor, 3));
+            (format!("{} $b$_{{min}}", in_beams(o.length(), b)), size)
+        }
+        (Some(o), None) => (format!("{} mas", compact(o.length(), 3)), String::new()),
     };
-    let mut panel = Panel::bare().inset(Rect::new(0.05, 0.14, 0.95, 0.84), inner);
+    let line = |text: String, height: f64, style| Note::fraction(text, [0.5, height], Align::Center).style(style);
+    let mut panel = Panel::bare().inset(Rect::new(0.05, 0.13, 0.95, 0.75), inner);
     (panel.x.range, panel.y.range) = (Some((0.0, 1.0)), Some((0.0, 1.0)));
-    panel.with(head).with(Note::fraction(foot, [0.5, 0.06], Align::Center).style(Type::new(theme::NOTE).color(color.mix(Rgb::INK, 0.35))))
+    panel.with(line(name, 0.945, ink.bold())).with(line(first, 0.175, ink)).with(line(second, 0.07, quiet))
 }
 
 /// A hatched beam around the reference with the offset as a point.
@@ -150,8 +176,9 @@ fn beam_panel(i: usize, o: OffsetMas, beam: Beam) -> Panel {
         .with(Points::new(vec![[o.dra, o.ddec]], color).symbol(Symbol::series(i)).radius(4.5))
 }
 
-/// Half-width of an inner panel if most offsets crowd in the middle: below the widest gap in log radius, if it is wider than 3.
-fn zoom_radius(offsets: &[Option<OffsetMas>]) -> Option<f64> {
+/// Half-width of an inner panel if some blocks lie more than `ratio` times farther out than others: below a wide gap in
+/// log radius, with at least two blocks inside and rather more than fewer.
+fn zoom_radius(offsets: &[Option<OffsetMas>], ratio: f64) -> Option<f64> {
     let reach = |o: &OffsetMas| {
         let sigma = o.sigma_dra.max(o.sigma_ddec);
         o.dra.abs().max(o.ddec.abs()) + if sigma.is_finite() { sigma } else { 0.0 }
@@ -159,8 +186,7 @@ fn zoom_radius(offsets: &[Option<OffsetMas>]) -> Option<f64> {
     let mut radii: Vec<f64> = offsets.iter().flatten().map(reach).filter(|r| r.is_finite() && *r > 0.0).collect();
     radii.sort_by(f64::total_cmp);
     let last = *radii.last()?;
-    // The first radius above which everything is much farther out, with at least two blocks inside.
-    let gaps = radii.windows(2).enumerate().skip(1).map(|(i, w)| (w[1] / w[0], i));
-    let (gap, i) = gaps.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (gap > 2.0 && last / radii[i] > 3.0).then(|| 1.3 * radii[i])
+    let crowded = |(i, w): (usize, &[f64])| (last > ratio * w[0]).then(|| ((w[1] / w[0]).ln() * (i + 1) as f64, i));
+    let (_, i) = radii.windows(2).enumerate().skip(1).filter_map(crowded).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    Some(1.25 * radii[i])
 }

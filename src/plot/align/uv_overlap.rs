@@ -58,9 +58,7 @@ impl Plot for UvOverlapFigure {
         let reference = cells(&named("Reference", &self.reference_name), &self.reference);
         let block = cells(&named("Block", &self.block_name), &self.block);
         let size = Note::corner(Corner::BottomLeft, [format!("cell {} kλ", compact(self.cell_klambda, 3))]);
-        let [reference, mut block, mut overlap] = [reference.with(size), block, self.overlap_panel(norm)];
-        (block.y.labelled, overlap.bar) = (false, None);
-        let reference = reference.bar(None);
+        let (reference, overlap) = (reference.with(size).bar(None), self.overlap_panel(norm).bar(None));
         let figure = Figure::new(0.94 * theme::WIDTH, &[1.0, 1.0], &[Row::Ratio(1.0), Row::Ratio(1.0)]);
         Ok(figure.place(0, 0, reference).place(0, 1, block).place(1, 0, overlap).place(1, 1, self.cost_panel()))
     }
@@ -147,6 +145,7 @@ impl UvOverlapFigure {
             return panel;
         };
         let (xs, ys) = (grid.x, grid.y);
+        let grid = grid.refined(8);
         let most = grid.values.iter().filter(|v| v.is_finite()).fold(0.0_f32, |m, v| m.max(*v));
         let norm = Norm::new(0.0, f64::from(most).max(LEVELS[2]), Stretch::Sqrt);
         let image = ImageMark::new(grid.clone(), ColorMap::Cost, norm).smooth();

@@ -56,7 +56,7 @@ impl Plot for UvProfileFigure {
         for (column, bins) in [&self.before, &self.after].into_iter().enumerate() {
             let title = if column == 0 { "Before the shift" } else { "After the shift" };
             let mut amplitude = self.panel(bins, AMPLITUDE, self.amplitude_axis()).title(title);
-            let mut phase = self.panel(bins, PHASE, self.phase_axis()).with(Rule::y(0.0)).legend(Legend::Off);
+            let mut phase = self.panel(bins, PHASE, self.phase_axis()).legend(Legend::Off);
             amplitude.x.labelled = false;
             if column == 1 {
                 (amplitude.y.labelled, phase.y.labelled) = (false, false);
@@ -93,7 +93,7 @@ impl UvProfileFigure {
 
     /// uv distance: logarithmic where it spans more than a factor of 30, the same in all panels.
     fn x_axis(&self) -> Axis {
-        let label = "uv distance (kλ)";
+        let label = "$uv$ distance (kλ)";
         let shown = |b: &&ProfileBin| b.uv_klambda > 0.0 && b.uv_klambda.is_finite();
         let (lo, hi) = self.all().filter(shown).fold((f64::MAX, 0.0_f64), |(lo, hi), b| (lo.min(b.uv_klambda), hi.max(b.uv_klambda)));
         if hi > 30.0 * lo {
@@ -138,6 +138,7 @@ impl UvProfileFigure {
             .key(format!("{} (reference)", verbatim(&self.reference_name)));
         let mark = Points::new(points, series_color(1)).y_errors(bins.iter().map(|b| pick(b).1)).symbol(Symbol::Circle).radius(3.6);
         let mark = mark.key(verbatim(&self.block_name));
-        Panel::new(self.x_axis(), y).with(Band::new(band, Rgb::GREY)).with(line).with(mark)
+        let zero = Rule { counts: false, ..Rule::y(0.0).stroke(Stroke::new(Rgb::PALE, 1.0)) };
+        Panel::new(self.x_axis(), y).with(zero).with(Band::new(band, Rgb::GREY)).with(line).with(mark)
     }
 }

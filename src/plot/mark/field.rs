@@ -26,6 +26,12 @@ impl Grid {
         let along = |edges: [f64; 2], i: f64, n: usize| edges[0] + (i + 0.5) / n as f64 * (edges[1] - edges[0]);
         [along(self.x, i_x, n_x), along(self.y, i_y, n_y)]
     }
+    /// The same function with `n` times as many pixels (Catmull-Rom): for smooth functions sampled coarsely, never for data.
+    pub fn refined(&self, n: usize) -> Grid {
+        let along_x = |v: &Array2<f32>| refine_rows(v, n.max(1));
+        let values = along_x(&along_x(&self.values).reversed_axes()).reversed_axes();
+        Grid { values: values.as_standard_layout().into_owned(), ..self.clone() }
+    }
     fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -72,6 +78,18 @@ impl Grid {
     }
 }
 
+/// Each row with `n` times as many pixels.
+fn refine_rows(values: &Array2<f32>, n: usize) -> Array2<f32> {
+    let (n_y, n_x) = values.dim();
+    let at = |j: usize, i: i64| values[[j, i.clamp(0, n_x as i64 - 1) as usize]];
+    Array2::from_shape_fn((n_y, n_x * n), |(j, i)| {
+        let x = (i as f32 + 0.5) / n as f32 - 0.5;
+        let (left, t) = (x.floor() as i64, x - x.floor());
+        let [a, b, c, d] = [-1, 0, 1, 2].map(|k| at(j, left + k));
+        b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
+    })
+}
+
 /// A grid drawn in colors.
 #[derive(Debug, Clone)]
 pub struct ImageMark {
@@ -100,9 +118,6 @@ impl ImageMark {
     pub fn blank(self, color: Rgb) -> ImageMark {
         ImageMark { blank: Some(color), ..self }
     }
-    fn color(&self, value: f64) -> Option<Rgb> {
-        if value.is_finite() { Some(self.map.at(self.norm.to_unit(value))) } else { self.blank }
-    }
 }
 
 impl Mark for ImageMark {
@@ -117,9 +132,14 @@ impl Mark for ImageMark {
         let area = Rect::new(a[0].min(b[0]), a[1].min(b[1]), a[0].max(b[0]), a[1].max(b[1]));
         let turn_x = |f: f64| if a[0] <= b[0] { f } else { 1.0 - f };
         let turn_y = |f: f64| if a[1] <= b[1] { f } else { 1.0 - f };
+        let colors: Vec<Rgb> = (0..=1000).map(|i| self.map.at(f64::from(i) / 1000.0)).collect();
+        let color = |value: f64| {
+            let at = || colors[(self.norm.to_unit(value).clamp(0.0, 1.0) * 1000.0).round() as usize];
+            if value.is_finite() { Some(at()) } else { self.blank }
+        };
         plane.canvas.paint(&area, |[left, right, top, bottom]| {
             let (x, y) = ([turn_x(left), turn_x(right)], [turn_y(top), turn_y(bottom)]);
-            self.color(if self.smooth { self.grid.smooth((x[0] + x[1]) / 2.0, (y[0] + y[1]) / 2.0) } else { self.grid.mean(x, y) })
+            color(if self.smooth { self.grid.smooth((x[0] + x[1]) / 2.0, (y[0] + y[1]) / 2.0) } else { self.grid.mean(x, y) })
         });
     }
 }

@@ -62,6 +62,10 @@ impl Note {
     pub fn data(text: impl Into<String>, at: Point, align: Align, shift: Point) -> Note {
         Note { lines: vec![text.into()], place: Place::Data(at, align, shift), style: Type::new(theme::NOTE) }
     }
+    /// Several lines beside a data point.
+    pub fn data_lines(lines: Vec<String>, at: Point, align: Align, shift: Point) -> Note {
+        Note { lines, place: Place::Data(at, align, shift), style: Type::new(theme::NOTE) }
+    }
     /// In this type.
     pub fn style(self, style: Type) -> Note {
         Note { style, ..self }

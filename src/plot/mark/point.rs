@@ -3,7 +3,7 @@
 use super::{Mark, Plane};
 use crate::plot::canvas::{Canvas, Stroke};
 use crate::plot::color::Rgb;
-use crate::plot::geometry::{self, Point, Rect};
+use crate::plot::geometry::{Point, Rect};
 
 /// The shape of a point: with the color it tells series apart without color vision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Symbol {
             Symbol::Down => polygon(3, 1.3 * r, -up, 1.0),
             Symbol::Diamond => polygon(4, 1.25 * r, up, 1.0),
             Symbol::Star => polygon(10, 1.45 * r, up, 0.45),
-            _ => geometry::ellipse(at, r, r, 0.0),
+            _ => polygon(28, r, 0.0, 1.0),
         }
     }
 
@@ -60,7 +60,7 @@ impl Symbol {
             let d = if self == Symbol::Cross { [0.8 * r, 0.8 * r] } else { [1.2 * r, 0.0] };
             for [dx, dy] in [d, [-d[1], d[0]]] {
                 let arm = [[at[0] - dx, at[1] - dy], [at[0] + dx, at[1] + dy]];
-                canvas.stroke(&arm, &Stroke::new(color, (0.45 * r).max(1.2)));
+                canvas.stroke(&arm, &Stroke::new(color, (0.3 * r).clamp(1.2, 2.4)));
             }
             return;
         }

@@ -121,20 +121,13 @@ impl Mark for BeamMark {
     }
 }
 
-/// Horizontal bars from zero, one for each row 0, 1, 2 ... from the top down (use [`Bars::axis`]).
+/// Horizontal bars from zero, one for each row 0, 1, 2 ... of an [`Axis::names`](crate::plot::Axis::names).
 #[derive(Debug, Clone)]
 pub struct Bars {
     /// Values.
     pub values: Vec<f64>,
     /// Colors, one for each value.
     pub colors: Vec<Rgb>,
-}
-
-impl Bars {
-    /// The vertical axis on which the bars stand one below the other.
-    pub fn axis(n: usize) -> crate::plot::Axis {
-        crate::plot::Axis::bare().range(n.max(1) as f64 - 0.4, -0.6)
-    }
 }
 
 impl Mark for Bars {
@@ -144,7 +137,7 @@ impl Mark for Bars {
     }
     fn draw(&self, plane: &mut Plane) {
         for (i, (value, color)) in self.values.iter().zip(&self.colors).enumerate() {
-            let (a, b) = (plane.at([0.0, i as f64 - 0.3]), plane.at([*value, i as f64 + 0.3]));
+            let (a, b) = (plane.at([0.0, i as f64 - 0.27]), plane.at([*value, i as f64 + 0.27]));
             if a.iter().chain(&b).all(|v| v.is_finite()) {
                 let bar = Rect::new(a[0].min(b[0]), a[1].min(b[1]), a[0].max(b[0]), a[1].max(b[1]));
                 plane.canvas.fill(&bar.corners(), *color, 0.85);
