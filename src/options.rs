@@ -31,11 +31,7 @@ pub trait Options: Default + serde::Serialize + DeserializeOwned {
 
     /// Reads options given by a script; an unknown name or a value of the wrong kind is an error that names the nearest option.
     fn from_given(verb: &str, given: Map<String, Value>) -> Result<Self> {
-        for name in given.keys() {
-            if !Self::PARAMS.iter().any(|p| p.name == name) {
-                return Err(unknown_option(verb, name, Self::PARAMS, &Self::defaults()));
-            }
-        }
+        check_names(verb, &given, &[Self::PARAMS], &Self::defaults())?;
         let mut all = Self::defaults();
         for (name, value) in given {
             let mut one = Self::defaults();
@@ -46,6 +42,14 @@ pub trait Options: Default + serde::Serialize + DeserializeOwned {
             all.insert(name, value);
         }
         serde_json::from_value(Value::Object(all)).map_err(|e| Error::user(format!("`{verb}`: {e}")))
+    }
+}
+
+/// Refuses names that are no options of a verb; `params` are the groups of options that it takes.
+pub fn check_names(verb: &str, given: &Map<String, Value>, params: &[&[Param]], defaults: &Map<String, Value>) -> Result<()> {
+    match given.keys().find(|name| !params.iter().any(|group| group.iter().any(|p| p.name == *name))) {
+        Some(name) => Err(unknown_option(verb, name, &params.concat(), defaults)),
+        None => Ok(()),
     }
 }
 

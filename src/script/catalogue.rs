@@ -76,7 +76,7 @@ pub fn page(verb: &Verb) -> String {
     if !verb.options.is_empty() {
         out.push_str("\n## Options\n\n| option | unit | default | meaning |\n|---|---|---|---|\n");
         let defaults = (verb.defaults)();
-        for p in verb.options {
+        for p in verb.options.iter().copied().flatten() {
             let unit = if p.unit.is_empty() { "" } else { p.unit };
             out.push_str(&format!(
                 "| `{}` | {unit} | {} | {} |\n",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::options::{Options, Param};
+use crate::options::{Options, Param, check_names};
 
 use super::context::Context;
 use super::value::kind_of;
@@ -145,8 +145,8 @@ pub struct Verb {
     pub details: &'static str,
     /// Inputs in the order of the call.
     pub inputs: &'static [Input],
-    /// Options, given as a map at the end of the call.
-    pub options: &'static [Param],
+    /// Groups of options, given together as a map at the end of the call.
+    pub options: &'static [&'static [Param]],
     /// Defaults of the options.
     pub defaults: fn() -> Map<String, Value>,
     /// What it returns, with units.
@@ -174,9 +174,25 @@ pub fn check_options<O: Options>(verb: &str, given: Map<String, Value>) -> Resul
     }
 }
 
+/// The same for a verb with two groups of options.
+pub fn check_options2<A: Options, B: Options>(verb: &str, given: Map<String, Value>) -> Result<Map<String, Value>> {
+    check_names(verb, &given, &[A::PARAMS, B::PARAMS], &defaults2::<A, B>())?;
+    let (of_a, of_b) = given.into_iter().partition(|(name, _)| A::PARAMS.iter().any(|p| p.name == name));
+    let mut all = check_options::<A>(verb, of_a)?;
+    all.extend(check_options::<B>(verb, of_b)?);
+    Ok(all)
+}
+
 /// Defaults of a struct of options.
 pub fn defaults<O: Options>() -> Map<String, Value> {
     O::defaults()
+}
+
+/// Defaults of two groups of options.
+pub fn defaults2<A: Options, B: Options>() -> Map<String, Value> {
+    let mut all = A::defaults();
+    all.extend(B::defaults());
+    all
 }
 
 crate::options! {
@@ -253,9 +269,10 @@ impl<'a> Call<'a> {
         Ok(Call { verb, args, options, context })
     }
 
-    /// The options as their struct.
+    /// The options of one group as their struct.
     pub fn options<O: Options>(&self) -> Result<O> {
-        O::from_given(self.verb.name, self.options.clone())
+        let own = self.options.iter().filter(|(name, _)| O::PARAMS.iter().any(|p| p.name == *name));
+        O::from_given(self.verb.name, own.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     /// Input `i` as text.

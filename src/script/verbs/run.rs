@@ -22,7 +22,7 @@ static PARAM: Verb = Verb {
         Input::new("name", InputKind::Text, "Name on the command line."),
         Input::new("default", InputKind::Any, "Value where the user gives none; its type is the type of the parameter."),
     ],
-    options: ParamOptions::PARAMS,
+    options: &[ParamOptions::PARAMS],
     defaults: defaults::<ParamOptions>,
     returns: "The value.",
     effects: Effects::Run,

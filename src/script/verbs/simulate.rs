@@ -24,7 +24,7 @@ static SIMULATE: Verb = Verb {
               given as a list of components, each with `flux` and any of `dra`, `ddec`, `radius` (a ring), `width` (standard deviation of \
               the smearing), `inclination`, `position_angle`.",
     inputs: &[Input::new("folder", InputKind::FileOut, "Folder to make.")],
-    options: SimulateOptions::PARAMS,
+    options: &[SimulateOptions::PARAMS],
     defaults: defaults::<SimulateOptions>,
     returns: "`long`, `short`: lists of the sets; `truth`: reference, and for each of `ebs` name, ms, d_as, rel_as, flux_scale, rms_jy",
     effects: Effects::Writes,
