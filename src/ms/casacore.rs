@@ -77,3 +77,8 @@ fn is_undefined(message: &str) -> bool {
 pub fn column_keywords(table: &mut Table, name: &str) -> Result<TableRecord, MsError> {
     table.get_column_keyword_record(name).map_err(|e| casacore(format!("read the keywords of column {name}"), e))
 }
+
+/// True if a cell of an array column of floats has a value.
+pub fn is_defined(table: &mut Table, name: &str, row: u64) -> Result<bool, MsError> {
+    array_cell::<f32>(table, name, row).map(|cell| cell.is_some_and(|values| !values.is_empty()))
+}

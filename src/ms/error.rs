@@ -26,6 +26,42 @@ pub enum MsError {
     /// Beyond the last row.
     #[error("rows {first} to {last} of column {column}, which has {rows} rows")]
     Rows { column: String, first: u64, last: u64, rows: u64 },
+    /// A subtable that every MeasurementSet has is missing.
+    #[error("the set has no table {0}")]
+    NoSubtable(String),
+    /// Tables of a set contradict each other.
+    #[error("{0}; the set is inconsistent")]
+    Disagree(String),
+    /// A correlation product that the program does not know.
+    #[error("polarization {polarization} has a correlation of type {code}, which is not one of I Q U V RR RL LR LL XX XY YX YY")]
+    UnknownCorr { polarization: usize, code: i32 },
+    /// The path leads to something else than a MeasurementSet.
+    #[error("not a MeasurementSet: {found}")]
+    NotASet { found: String, hint: String },
+    /// There is nothing at the path.
+    #[error("there is no set of this name{}", near(.nearest))]
+    Missing { nearest: Option<String> },
+    /// Another process is writing the set.
+    #[error("the table {table} is being written by process {pid}")]
+    BeingWritten { table: String, pid: i32 },
+    /// A table of the set cannot be read.
+    #[error("table {table}: {source}")]
+    InTable { table: String, source: Box<MsError> },
+    /// Nothing of this name or number.
+    #[error("{what} \"{given}\" is not in the set{}", near(.nearest))]
+    Unknown { what: &'static str, given: String, nearest: Option<String>, existing: String },
+    /// A selection that cannot be understood.
+    #[error("{what} \"{given}\" cannot be understood: {problem}")]
+    Syntax { what: &'static str, given: String, problem: String },
+    /// Nothing is selected.
+    #[error("the selection is empty: {before} rows were left before {criterion}, none after")]
+    Empty { criterion: String, before: u64, existing: String },
+    /// The selected fields have different phase centers.
+    #[error("the selection has {} fields with different phase centers; choose one with `field`", .fields.len())]
+    ManyFields { fields: Vec<String> },
+    /// A direction in a frame that does not stay on the sky.
+    #[error("field {field} has its phase center in frame {frame}; J2000, ICRS, B1950 or GALACTIC is expected")]
+    Frame { field: String, frame: String },
     /// An error of the operating system.
     #[error("cannot {what}: {message}")]
     Io { what: String, message: String, kind: Kind, hint: Option<String> },
@@ -42,6 +78,11 @@ impl MsError {
         let message = error.message.strip_prefix(&format!("cannot {what}: ")).unwrap_or(&error.message).to_string();
         MsError::Io { what, message, kind: error.kind, hint: error.hint }
     }
+
+    /// Says which subtable the error is about.
+    pub fn in_table(self, table: &str) -> MsError {
+        MsError::InTable { table: table.to_string(), source: Box::new(self) }
+    }
 }
 
 fn near(nearest: &Option<String>) -> String {
@@ -51,7 +92,15 @@ fn near(nearest: &Option<String>) -> String {
 impl Explain for MsError {
     fn kind(&self) -> Kind {
         match self {
-            MsError::NoColumn { .. } => Kind::User,
+            MsError::NoColumn { .. }
+            | MsError::NotASet { .. }
+            | MsError::Missing { .. }
+            | MsError::BeingWritten { .. }
+            | MsError::Unknown { .. }
+            | MsError::Syntax { .. }
+            | MsError::Empty { .. }
+            | MsError::ManyFields { .. } => Kind::User,
+            MsError::InTable { source, .. } => source.kind(),
             MsError::Io { kind, .. } => *kind,
             MsError::Rows { .. } => Kind::Internal,
             _ => Kind::Data,
@@ -64,6 +113,17 @@ impl Explain for MsError {
             }
             MsError::NoColumn { existing, .. } => Some(format!("the table has: {}", existing.join(", "))),
             MsError::Io { hint, .. } => hint.clone(),
+            MsError::NoSubtable(_) | MsError::Disagree(_) => {
+                Some("the copy may be incomplete; compare its sizes with the original".to_string())
+            }
+            MsError::NotASet { hint, .. } => Some(hint.clone()),
+            MsError::Missing { .. } => Some("check the path".to_string()),
+            MsError::BeingWritten { .. } => Some("wait until that process has ended, or close the set there".to_string()),
+            MsError::InTable { source, .. } => source.hint(),
+            MsError::Unknown { existing, .. } | MsError::Empty { existing, .. } => {
+                (!existing.is_empty()).then(|| format!("the set has: {existing}"))
+            }
+            MsError::ManyFields { fields } => Some(format!("the selection holds {}", fields.join(", "))),
             _ => None,
         }
     }

@@ -2,20 +2,35 @@
 
 pub mod aipsio;
 pub mod atomic;
+pub mod blocks;
 pub mod casacore;
+mod column_reader;
 pub mod create;
 mod error;
+mod guard;
 pub mod history;
+pub mod measurement_set;
+pub mod rows;
 mod schema;
+pub mod select;
+mod select_terms;
+mod selected;
 mod subtables;
+mod subtables_read;
 pub mod table_files;
 pub mod tiled_header;
 pub mod tiles;
 pub mod write;
 
+pub use blocks::{ExecutionBlock, blocks};
+pub use column_reader::ColumnReader;
 pub use create::{SetLayout, SetWriter, write_set};
 pub use error::MsError;
 pub use history::{HistoryEntry, append_history};
+pub use measurement_set::{Antenna, DataDescription, Field, MeasurementSet, Observation, Spw, StoredDirection, set_name};
+pub use rows::{RowIndex, Runs, Segment};
+pub use select::{Names, Selection, matching_spws};
+pub use selected::Selected;
 pub use table_files::TableFiles;
 pub use tiles::{TileValue, TiledColumn};
 
