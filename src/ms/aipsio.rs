@@ -79,6 +79,7 @@ pub struct AipsIo<'a> {
     bytes: &'a [u8],
     at: usize,
     ends: Vec<usize>,
+    little_endian: bool,
 }
 
 type Read<T> = Result<T, MsError>;
@@ -86,7 +87,16 @@ type Read<T> = Result<T, MsError>;
 impl<'a> AipsIo<'a> {
     /// A reader of the stream in `bytes`.
     pub fn new(bytes: &'a [u8]) -> AipsIo<'a> {
-        AipsIo { bytes, at: 0, ends: Vec::new() }
+        AipsIo { bytes, at: 0, ends: Vec::new(), little_endian: false }
+    }
+    /// A reader of a stream in the byte order of the table, as the indices of storage managers are.
+    pub fn in_order(bytes: &'a [u8], big_endian: bool) -> AipsIo<'a> {
+        AipsIo { little_endian: !big_endian, ..AipsIo::new(bytes) }
+    }
+
+    /// Bytes read so far.
+    pub fn position(&self) -> usize {
+        self.at
     }
 
     /// Bytes left in the innermost object.
@@ -116,15 +126,17 @@ impl<'a> AipsIo<'a> {
 
     /// Unsigned 32-bit integer.
     pub fn u32(&mut self) -> Read<u32> {
-        Ok(u32::from_be_bytes(self.array()?))
+        let bytes = self.array()?;
+        Ok(if self.little_endian { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
     }
     /// Signed 32-bit integer.
     pub fn i32(&mut self) -> Read<i32> {
-        Ok(i32::from_be_bytes(self.array()?))
+        Ok(self.u32()? as i32)
     }
     /// Unsigned 64-bit integer.
     pub fn u64(&mut self) -> Read<u64> {
-        Ok(u64::from_be_bytes(self.array()?))
+        let bytes = self.array()?;
+        Ok(if self.little_endian { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) })
     }
     /// One byte, true unless zero.
     pub fn bool(&mut self) -> Read<bool> {
@@ -196,6 +208,13 @@ impl<'a> AipsIo<'a> {
         if let Some(end) = self.ends.pop() {
             self.at = end;
         }
+    }
+
+    /// One whole object inside another, as it is stored.
+    pub fn raw_object(&mut self) -> Read<&'a [u8]> {
+        let begin = self.at;
+        self.skip_object()?;
+        Ok(&self.bytes[begin..self.at])
     }
 
     /// Skips one whole object.

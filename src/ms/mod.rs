@@ -11,6 +11,7 @@ mod guard;
 pub mod history;
 pub mod measurement_set;
 pub mod rows;
+pub mod scalars;
 mod schema;
 pub mod select;
 mod select_terms;
@@ -36,5 +37,7 @@ pub use tiles::{TileValue, TiledColumn};
 
 #[cfg(test)]
 mod create_tests;
+#[cfg(test)]
+mod scalars_tests;
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,10 @@ pub struct ColumnFile {
     pub shape: Option<Vec<u64>>,
     /// Sequence number of its storage manager.
     pub manager: u32,
+    /// What it holds.
+    pub comment: String,
+    /// Its keywords, as the TableRecord that is stored.
+    pub keywords: Vec<u8>,
 }
 
 /// One storage manager of a table.
@@ -32,6 +36,8 @@ pub struct Manager {
     pub kind: String,
     /// Its number in the names of the files.
     pub number: u32,
+    /// What `table.dat` keeps for it.
+    pub stored: Vec<u8>,
 }
 
 /// A definition of the columns that share the tiles of a storage manager.
@@ -136,8 +142,8 @@ fn column_description(io: &mut AipsIo) -> Result<ColumnFile, MsError> {
     io.u32()?;
     let class = io.text()?;
     io.u32()?;
-    let name = io.text()?;
-    for _comment_manager_group in 0..3 {
+    let (name, comment) = (io.text()?, io.text()?);
+    for _manager_group in 0..2 {
         io.text()?;
     }
     let code = io.i32()?;
@@ -147,7 +153,7 @@ fn column_description(io: &mut AipsIo) -> Result<ColumnFile, MsError> {
     let array = class.starts_with("Array");
     let shape = if class.starts_with("Scalar") { Vec::new() } else { io.shape()? };
     io.u32()?; // longest string
-    io.skip_object()?; // keywords: casacore is asked for those
+    let keywords = io.raw_object()?.to_vec();
     io.u32()?;
     if array {
         io.bool()?;
@@ -158,7 +164,7 @@ fn column_description(io: &mut AipsIo) -> Result<ColumnFile, MsError> {
     }
     const FIXED_SHAPE: i32 = 4;
     let fixed = array && option & FIXED_SHAPE != 0 && !shape.is_empty();
-    Ok(ColumnFile { name, cell, array, n_dim: if array { n_dim } else { 0 }, shape: fixed.then_some(shape), manager: 0 })
+    Ok(ColumnFile { name, cell, array, n_dim: if array { n_dim } else { 0 }, shape: fixed.then_some(shape), manager: 0, comment, keywords })
 }
 
 fn column_set(io: &mut AipsIo, columns: &mut [ColumnFile]) -> Result<(Vec<Manager>, bool), MsError> {
@@ -176,7 +182,8 @@ fn column_set(io: &mut AipsIo, columns: &mut [ColumnFile]) -> Result<(Vec<Manage
     }
     io.u32()?;
     let n = io.count(8)?;
-    let managers = (0..n).map(|_| Ok(Manager { kind: io.text()?, number: io.u32()? })).collect::<Result<Vec<_>, MsError>>()?;
+    let mut managers =
+        (0..n).map(|_| Ok(Manager { kind: io.text()?, number: io.u32()?, stored: Vec::new() })).collect::<Result<Vec<_>, MsError>>()?;
     if version >= 0 {
         columns.sort_by(|a, b| a.name.cmp(&b.name)); // the order of the oldest files
     }
@@ -190,6 +197,10 @@ fn column_set(io: &mut AipsIo, columns: &mut [ColumnFile]) -> Result<(Vec<Manage
         if column.array && io.bool()? {
             column.shape = Some(io.shape()?);
         }
+    }
+    for manager in &mut managers {
+        let n = io.count(1)?;
+        manager.stored = io.take(n)?.to_vec();
     }
     Ok((managers, separate_files))
 }

@@ -31,7 +31,7 @@ pub fn unpack(data: &Path, archive: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, set)
 }
 
-fn archives(data: &Path) -> Vec<String> {
+pub fn archives(data: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["real/ms", "sim/align_tiny", "sim/line_small"] {
         let Ok(entries) = std::fs::read_dir(data.join(folder)) else { continue };
