@@ -12,6 +12,7 @@ pub mod sky;
 pub mod units;
 
 // edges: files
+pub mod fits;
 pub mod ms;
 
 // science: arrays in, arrays out
@@ -26,3 +27,6 @@ pub mod plot;
 pub mod cli;
 pub mod run;
 pub mod script;
+
+#[cfg(test)]
+mod testdata;
