@@ -161,9 +161,9 @@ impl Canvas {
         let Some(bounds) = bounds_of(pieces.iter().flatten()) else { return };
         let Some(mut mask) = Mask::over(&bounds.grown(radius + 1.0).intersect(&self.clip)) else { return };
         for piece in pieces {
-            let last = piece.len().saturating_sub(2);
-            for (i, pair) in piece.windows(2).enumerate() {
-                add_segment(&mut mask, pair[0], pair[1], radius, (i == 0, i == last));
+            let ends = straight_ends(piece, radius + 1.0);
+            for (pair, ends) in piece.windows(2).zip(&ends) {
+                add_segment(&mut mask, pair[0], pair[1], radius, ends);
             }
         }
         self.blend_mask(&mask, stroke.color, stroke.alpha * width.min(1.0));
@@ -279,31 +279,139 @@ fn add_row(row: &mut [f32], xa: f64, xb: f64, height: f64) {
     }
 }
 
-/// Raises the mask to the coverage of one thick segment; ends are round where segments join, straight where the line ends.
-fn add_segment(mask: &mut Mask, a: Point, b: Point, radius: f64, straight: (bool, bool)) {
+/// A place beyond which nothing is drawn, and the direction back into the line.
+type End = (Point, Point);
+
+/// For each segment of a polyline the ends of the line that lie within `reach` of it along the line: there the line is
+/// cut off straight, while segments join round. A closed line has no ends.
+fn straight_ends(line: &[Point], reach: f64) -> Vec<Vec<End>> {
+    let mut ends: Vec<Vec<End>> = vec![Vec::new(); line.len().saturating_sub(1)];
+    if line.first() == line.last() {
+        return ends;
+    }
+    let mut cut = |order: &mut dyn Iterator<Item = usize>, from: &dyn Fn(usize) -> (Point, Point)| {
+        let (mut end, mut gone) = (None, 0.0);
+        for i in order {
+            let (a, b) = from(i);
+            let length = (b[0] - a[0]).hypot(b[1] - a[1]);
+            if length > 0.0 {
+                let end = *end.get_or_insert((a, [(b[0] - a[0]) / length, (b[1] - a[1]) / length]));
+                ends[i].push(end);
+            }
+            gone += length;
+            if gone > reach {
+                break;
+            }
+        }
+    };
+    cut(&mut (0..line.len().saturating_sub(1)), &|i| (line[i], line[i + 1]));
+    cut(&mut (0..line.len().saturating_sub(1)).rev(), &|i| (line[i + 1], line[i]));
+    ends
+}
+
+/// Raises the mask to the coverage of one thick segment with round ends, cut off at the ends of its line.
+fn add_segment(mask: &mut Mask, a: Point, b: Point, radius: f64, ends: &[End]) {
     let length = (b[0] - a[0]).hypot(b[1] - a[1]);
     let along = if length > 0.0 { [(b[0] - a[0]) / length, (b[1] - a[1]) / length] } else { [1.0, 0.0] };
     let reach = radius + 1.0;
     let clamp = |v: f64, lo: i64, n: usize| (v - lo as f64).clamp(0.0, n as f64) as usize;
     for i_y in clamp((a[1].min(b[1]) - reach).floor(), mask.y0, mask.n_y)..clamp((a[1].max(b[1]) + reach).ceil(), mask.y0, mask.n_y) {
-        let y = (mask.y0 + i_y as i64) as f64 + 0.5 - a[1];
+        let y = (mask.y0 + i_y as i64) as f64 + 0.5;
         let (mut lo, mut hi) = (a[0].min(b[0]) - reach, a[0].max(b[0]) + reach);
         if along[1].abs() > 1e-9 {
-            let (p, q) = (a[0] + (y * along[0] - reach) / along[1], a[0] + (y * along[0] + reach) / along[1]);
-            (lo, hi) = (lo.max(p.min(q)), hi.min(p.max(q)));
+            let middle = a[0] + (y - a[1]) * along[0] / along[1];
+            (lo, hi) = (lo.max(middle - reach / along[1].abs()), hi.min(middle + reach / along[1].abs()));
         }
         for i_x in clamp(lo.floor(), mask.x0, mask.n_x)..clamp(hi.ceil(), mask.x0, mask.n_x) {
-            let x = (mask.x0 + i_x as i64) as f64 + 0.5 - a[0];
-            let (t, d) = (x * along[0] + y * along[1], x * along[1] - y * along[0]);
-            let beyond = if t < 0.0 { -t } else { (t - length).max(0.0) };
-            let ends_straight = if t < length / 2.0 { straight.0 } else { straight.1 };
-            let cover = if ends_straight {
-                (radius + 0.5 - d.abs()).clamp(0.0, 1.0) * (0.5 + t.min(length - t)).clamp(0.0, 1.0)
-            } else {
-                (radius + 0.5 - d.hypot(beyond)).clamp(0.0, 1.0)
-            };
+            let x = (mask.x0 + i_x as i64) as f64 + 0.5;
+            let within = |&(p, d): &End| (0.5 + (x - p[0]) * d[0] + (y - p[1]) * d[1]).clamp(0.0, 1.0);
+            let t = ((x - a[0]) * along[0] + (y - a[1]) * along[1]).clamp(0.0, length);
+            // At an end that is cut off straight the line runs on, so that its corners are square.
+            let t = if ends.is_empty() { t } else { extended(t, [x, y], a, along, length, ends) };
+            let distance = (x - a[0] - t * along[0]).hypot(y - a[1] - t * along[1]);
+            let cover = (radius + 0.5 - distance).clamp(0.0, 1.0) * ends.iter().map(within).product::<f64>();
             let old = &mut mask.cover[i_y * mask.n_x + i_x];
             *old = old.max(cover as f32);
         }
+    }
+}
+
+/// The place along a segment nearest to a pixel, where the segment runs on beyond those of its ends that are ends of the line.
+fn extended(t: f64, p: Point, a: Point, along: Point, length: f64, ends: &[End]) -> f64 {
+    let free = (p[0] - a[0]) * along[0] + (p[1] - a[1]) * along[1];
+    let b = [a[0] + length * along[0], a[1] + length * along[1]];
+    let near = |q: Point| ends.iter().any(|e| (e.0[0] - q[0]).hypot(e.0[1] - q[1]) < 1e-9);
+    if (free < 0.0 && near(a)) || (free > length && near(b)) { free } else { t }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::geometry;
+
+    /// Ink on a page in units of black pixels.
+    fn ink(canvas: &Canvas) -> f64 {
+        canvas.rgb().chunks_exact(3).map(|p| 1.0 - f64::from(p[0]) / 255.0).sum()
+    }
+
+    /// The ink of a filled polygon is its area, wherever it lies between the pixels.
+    #[test]
+    fn a_fill_covers_its_area() {
+        for i in 0..50 {
+            let (x, y, turn) = (20.0 + 0.137 * f64::from(i), 25.0 - 0.071 * f64::from(i), 0.13 * f64::from(i));
+            let outline = geometry::ellipse([x, y], 11.0, 5.0, turn);
+            let area: f64 = (0..outline.len())
+                .map(|k| (outline[k], outline[(k + 1) % outline.len()]))
+                .map(|(a, b)| 0.5 * (a[0] * b[1] - a[1] * b[0]))
+                .sum();
+            let mut canvas = Canvas::new(50.0, 50.0);
+            canvas.fill(&outline, Rgb::BLACK, 1.0);
+            // A byte rounds by 0.5/255 in each of about 120 pixels along the edge, at random.
+            assert!((ink(&canvas) - 4.0 * area).abs() < 0.1, "{} {}", ink(&canvas), 4.0 * area);
+        }
+    }
+
+    /// The ink of a straight line is its length times its width.
+    #[test]
+    fn a_stroke_covers_its_length_times_its_width() {
+        for i in 0..40 {
+            let (s, c) = (0.157 * f64::from(i)).sin_cos();
+            let mut canvas = Canvas::new(60.0, 60.0);
+            canvas.stroke(&[[30.0 - 20.0 * c, 30.0 - 20.0 * s], [30.0 + 20.0 * c, 30.0 + 20.0 * s]], &Stroke::new(Rgb::BLACK, 1.7));
+            // The coverage of a slanted edge is that of a straight one: off by up to 4 %.
+            assert!((ink(&canvas) / (4.0 * 40.0 * 1.7) - 1.0).abs() < 0.04, "{i}: {}", ink(&canvas) / (4.0 * 40.0 * 1.7));
+        }
+    }
+
+    /// A curve of many short pieces is as dark as one of few: joints are not painted twice.
+    #[test]
+    fn joints_are_not_painted_twice() {
+        let ink_of = |n: usize| {
+            let mut canvas = Canvas::new(60.0, 60.0);
+            let line: Vec<Point> = (0..=n).map(|i| [5.0 + 50.0 * i as f64 / n as f64, 10.0 + 40.0 * i as f64 / n as f64]).collect();
+            canvas.stroke(&line, &Stroke::new(Rgb::BLACK, 2.0).alpha(0.5));
+            ink(&canvas)
+        };
+        assert!((ink_of(1) - ink_of(200)).abs() < 0.01 * ink_of(1), "{} {}", ink_of(1), ink_of(200));
+    }
+
+    #[test]
+    fn nothing_is_drawn_outside_the_clip() {
+        let mut canvas = Canvas::new(40.0, 40.0);
+        let clip = Rect::new(10.0, 12.0, 30.0, 28.0);
+        canvas.set_clip(Some(clip));
+        canvas.fill(&[[-1e7, -3e6], [1e7, -3e6], [1e7, 5e8], [-1e7, 5e8]], Rgb::BLACK, 1.0);
+        canvas.stroke(&[[-1e12, -1e12], [1e12, 1e12]], &Stroke::new(Rgb::BLACK, 3.0));
+        canvas.paint(&Rect::new(-100.0, -100.0, 100.0, 100.0), |_| Some(Rgb::BLACK));
+        assert!((ink(&canvas) - 4.0 * 20.0 * 16.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_draw_nothing() {
+        let mut canvas = Canvas::new(10.0, 10.0);
+        canvas.fill(&[[0.0, 0.0], [f64::NAN, 5.0], [5.0, 5.0]], Rgb::BLACK, 1.0);
+        canvas.stroke(&[[f64::INFINITY, 0.0], [5.0, f64::NAN], [3.0, 3.0]], &Stroke::new(Rgb::BLACK, 1.0));
+        canvas.stroke(&[], &Stroke::new(Rgb::BLACK, 1.0));
+        assert_eq!(ink(&canvas), 0.0);
     }
 }

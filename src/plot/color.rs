@@ -170,3 +170,51 @@ impl Norm {
         self.lo + x * (self.hi - self.lo)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRETCHES: [Stretch; 5] = [Stretch::Linear, Stretch::Sqrt, Stretch::Log, Stretch::Asinh(0.05), Stretch::Power(0.3)];
+
+    #[test]
+    fn a_scale_is_the_inverse_of_its_inverse() {
+        for stretch in STRETCHES {
+            for (lo, hi) in [(0.5, 9.0), (1e-3, 1e5), (-4.0, 4.0), (3.0, 3.0), (f64::NAN, 1.0), (-2.0, -1.0)] {
+                let norm = Norm::new(lo, hi, stretch);
+                assert!(norm.hi > norm.lo && (stretch != Stretch::Log || norm.lo > 0.0), "{stretch:?} {lo} {hi}");
+                for i in 0..=20 {
+                    let t = f64::from(i) / 20.0;
+                    assert!((norm.to_unit(norm.from_unit(t)) - t).abs() < 1e-9, "{stretch:?} {lo} {hi} {t}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_scale_spans_the_finite_values() {
+        let norm = Norm::of(&[f32::NAN, 3.0, -1.0, f32::INFINITY], Stretch::Linear);
+        assert_eq!((norm.lo, norm.hi), (-1.0, 3.0));
+        let norm = Norm::symmetric(&[f32::NAN, 3.0, -5.0]);
+        assert_eq!((norm.lo, norm.hi), (-5.0, 5.0));
+        assert_eq!(ColorMap::BlueRed.at(0.5), ColorMap::BlueRed.at(norm.to_unit(0.0)));
+    }
+
+    /// The brightness of the sequential maps rises (or falls) all the way, so that they print in grey.
+    #[test]
+    fn sequential_maps_are_monotonic_in_brightness() {
+        use ColorMap::*;
+        for map in [Viridis, Inferno, Magma, Cividis, Counts, Greys, Blues, Cost] {
+            let grey = |i: i32| map.at(f64::from(i) / 100.0).0.map(f64::from);
+            let grey: Vec<f64> = (0..=100).map(grey).map(|[r, g, b]| 0.299 * r + 0.587 * g + 0.114 * b).collect();
+            let sign = (grey[100] - grey[0]).signum();
+            assert!(grey.windows(2).all(|w| (w[1] - w[0]) * sign > -1.0), "{map:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_42_series_differ_in_color_or_shape() {
+        let all: Vec<_> = (0..42).map(|i| (series_color(i), crate::plot::mark::Symbol::series(i))).collect();
+        assert!(all.iter().enumerate().all(|(i, a)| !all[..i].contains(a)));
+    }
+}

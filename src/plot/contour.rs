@@ -79,3 +79,46 @@ fn crossing(values: &Array2<f32>, level: f64, (i_x, i_y, vertical): Edge) -> Poi
     let t = ((level - a) / (b - a)).clamp(0.0, 1.0);
     if vertical { [i_x as f64, i_y as f64 + t] } else { [i_x as f64 + t, i_y as f64] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The contour of a cone is one closed line at one radius.
+    #[test]
+    fn the_contour_of_a_cone_is_a_circle() {
+        let cone = Array2::from_shape_fn((60, 70), |(j, i)| (i as f32 - 33.3).hypot(j as f32 - 28.7));
+        let lines = trace(&cone, 17.0);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].first(), lines[0].last());
+        // Linear interpolation of a circle of radius 17 over one pixel is off by at most 1/(8 x 17) of a pixel.
+        assert!(lines[0].iter().all(|p| ((p[0] - 33.3).hypot(p[1] - 28.7) - 17.0).abs() < 0.01));
+    }
+
+    /// Each square's pieces are linked once: the line of a plane is open, and has as many points as it crosses edges.
+    #[test]
+    fn the_contour_of_a_plane_is_a_straight_open_line() {
+        let plane = Array2::from_shape_fn((10, 12), |(j, i)| i as f32 + 0.25 * j as f32);
+        let lines = trace(&plane, 5.1);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].iter().all(|p| (p[0] + 0.25 * p[1] - 5.1).abs() < 1e-6));
+        let ends = [lines[0][0][1], lines[0][lines[0].len() - 1][1]];
+        assert!(ends.contains(&0.0) && ends.contains(&9.0));
+    }
+
+    #[test]
+    fn a_checkerboard_has_a_ring_around_every_square_of_one_color() {
+        let board = Array2::from_shape_fn((5, 5), |(j, i)| ((i + j) % 2) as f32);
+        let lines = trace(&board, 0.6);
+        // The middle of each saddle (0.5) is low, so the 12 high pixels are cut off one by one.
+        let closed = lines.iter().filter(|l| l.first() == l.last()).count();
+        assert_eq!((lines.len(), closed), (12, 4));
+    }
+
+    #[test]
+    fn squares_without_values_have_no_contour() {
+        assert!(trace(&Array2::from_elem((6, 6), f32::NAN), 0.0).is_empty());
+        assert!(trace(&Array2::zeros((0, 0)), 0.0).is_empty());
+        assert!(trace(&Array2::zeros((1, 7)), 0.0).is_empty());
+    }
+}

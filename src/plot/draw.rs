@@ -95,8 +95,7 @@ fn words(canvas: &mut Canvas, panel: &Panel, settled: &Settled, rect: &Rect) {
         text::draw(canvas, &words, [x, cy], Align::Center, Level::Baseline, &label.upright());
     }
     if let Some(title) = &panel.title {
-        let style = Type::new(theme::TITLE);
-        let title = text::elide(title, &style, rect.width());
+        let (title, style) = text::fit(title, &Type::new(theme::TITLE), rect.width());
         let y = rect.y0 - 0.6 * theme::TITLE;
         text::draw(canvas, &title, [cx, y], Align::Center, Level::Baseline, &style);
     }

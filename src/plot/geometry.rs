@@ -180,3 +180,46 @@ fn crossings(uv: &[Point], level: f64) -> Vec<(Point, Point)> {
     let back = |v: f64| [(level + v) / 2.0, (level - v) / 2.0];
     at.chunks_exact(2).map(|pair| (back(pair[0]), back(pair[1]))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn length(line: &[Point]) -> f64 {
+        line.windows(2).map(|w| (w[1][0] - w[0][0]).hypot(w[1][1] - w[0][1])).sum()
+    }
+
+    /// Of a pattern 3 on, 2 off, three fifths of the line are drawn, and no piece is longer than 3.
+    #[test]
+    fn dashes_share_the_line_as_the_pattern_says() {
+        let line: Vec<Point> = (0..=500).map(|i| [f64::from(i), 40.0 * (f64::from(i) * 0.05).sin()]).collect();
+        let pieces = dashes(&line, &[3.0, 2.0]);
+        let drawn: f64 = pieces.iter().map(|p| length(p)).sum();
+        assert!((drawn / length(&line) - 0.6).abs() < 0.005, "{drawn} of {}", length(&line));
+        assert!(pieces.iter().all(|p| length(p) < 3.0 + 1e-9));
+        assert_eq!(dashes(&line, &[]), [line.clone()]);
+    }
+
+    #[test]
+    fn clipping_keeps_what_is_inside() {
+        let clip = Rect::new(0.0, 0.0, 10.0, 5.0);
+        assert_eq!(clip_segment([-10.0, 2.0], [20.0, 2.0], &clip), Some(([0.0, 2.0], [10.0, 2.0])));
+        assert_eq!(clip_segment([-10.0, 7.0], [20.0, 7.0], &clip), None);
+        let square = Rect::new(-5.0, -5.0, 5.0, 20.0).corners();
+        let inside = clip_polygon(&square, &clip);
+        let bounds =
+            inside.iter().fold([9e9, 9e9, -9e9, -9e9], |b: [f64; 4], p| [b[0].min(p[0]), b[1].min(p[1]), b[2].max(p[0]), b[3].max(p[1])]);
+        assert_eq!(bounds, [0.0, 0.0, 5.0, 5.0]);
+        assert!(clip_polygon(&Rect::new(20.0, 20.0, 30.0, 30.0).corners(), &clip).is_empty());
+    }
+
+    /// Hatching lines lie inside, are `spacing` apart, and together cover area / spacing.
+    #[test]
+    fn hatching_covers_an_ellipse_evenly() {
+        let lines = hatch(&ellipse([3.0, 4.0], 30.0, 20.0, 0.4), 0.5);
+        let total: f64 = lines.iter().map(|(a, b)| (b[0] - a[0]).hypot(b[1] - a[1])).sum();
+        let expected = std::f64::consts::PI * 30.0 * 20.0 / 0.5;
+        assert!((total / expected - 1.0).abs() < 0.01, "{total} {expected}");
+        assert!(hatch(&[], 1.0).is_empty());
+    }
+}

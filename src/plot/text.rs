@@ -209,6 +209,13 @@ pub fn elide(name: &str, style: &Type, room: f64) -> String {
     (1..chars.len()).rev().map(shortened).find(|s| width(s, style) <= room).unwrap_or_else(|| "…".into())
 }
 
+/// A text and type that fit into `room` points: up to a fifth smaller, then shortened in the middle.
+pub fn fit(text: &str, style: &Type, room: f64) -> (String, Type) {
+    let shrink = (room / width(text, style)).clamp(0.8, 1.0);
+    let style = Type { size: style.size * shrink, ..*style };
+    (elide(text, &style, room), style)
+}
+
 /// Draws a text with its anchor at `at`.
 pub fn draw(canvas: &mut Canvas, text: &str, at: Point, align: Align, level: Level, style: &Type) {
     let (glyphs, width) = place(text, style.face);
@@ -278,4 +285,51 @@ fn bezier(controls: &[Point], t: f64) -> Point {
         points = points.windows(2).map(|w| [w[0][0] + t * (w[1][0] - w[0][0]), w[0][1] + t * (w[1][1] - w[0][1])]).collect();
     }
     points[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_font_has_the_letters_of_the_field() {
+        for face in [Face::Regular, Face::Bold, Face::Oblique] {
+            for c in "AZaz09 ΔαδλμνσχΣµ°′″−–×±…’·≥⁻¹²³\u{2009}".chars() {
+                assert_ne!(font(face).glyph_id(c), GlyphId(0), "{c:?} of {face:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn markup_is_not_drawn_and_names_are_not_markup() {
+        assert_eq!(plain("$u$ (km s^{-1}) b_{min}"), "u (km s−1) bmin");
+        let name = "eb_{1}^{2}$x$";
+        assert_eq!(plain(&verbatim(name)), name);
+        let style = Type::new(10.0);
+        assert!(width("x^{2}", &style) < width("x2", &style));
+    }
+
+    #[test]
+    fn shortened_names_fit_and_keep_their_ends() {
+        let style = Type::new(12.0);
+        let name = "uid___A002_Xb00f1a_X1c0.ms.split.cal";
+        for room in [30.0, 80.0, 150.0] {
+            let short = elide(name, &style, room);
+            assert!(width(&short, &style) <= room && short.starts_with('u') && short.contains('…'));
+        }
+        assert_eq!(elide(name, &style, 1e3), name);
+        assert_eq!(elide("", &style, 10.0), "");
+    }
+
+    /// The ink of a text turned by 90 degrees is that of the straight one: no glyph is lost.
+    #[test]
+    fn an_upright_text_has_as_much_ink() {
+        let ink = |style: Type| {
+            let mut canvas = Canvas::new(120.0, 120.0);
+            draw(&mut canvas, "Flux (mJy beam^{-1})", [60.0, 60.0], Align::Center, Level::Middle, &style);
+            canvas.rgb().iter().map(|v| 255.0 - f64::from(*v)).sum::<f64>()
+        };
+        let (flat, upright) = (ink(Type::new(10.0)), ink(Type::new(10.0).upright()));
+        assert!(flat > 0.0 && (upright / flat - 1.0).abs() < 0.01, "{flat} {upright}");
+    }
 }

@@ -181,3 +181,107 @@ pub fn stretched(lo: f64, hi: f64, place: &dyn Fn(f64) -> f64, room: f64) -> Tic
     let major = kept.iter().map(|v| Tick { at: *v, label: compact(v / unit, 3) }).collect();
     Ticks { major, minor: Vec::new(), exponent }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value that a label stands for.
+    fn read(label: &str) -> f64 {
+        let plain = label.replace(MINUS, "-");
+        match plain.split_once("10^{") {
+            Some((mantissa, exponent)) => {
+                let m = mantissa.trim_end_matches('×');
+                (if m.is_empty() { 1.0 } else { m.parse().unwrap() }) * 10f64.powi(exponent.trim_end_matches('}').parse().unwrap())
+            }
+            None => plain.parse().unwrap(),
+        }
+    }
+
+    /// Ticks lie inside the range, keep to the count, and their labels give back their values.
+    #[test]
+    fn linear_ticks_are_where_their_labels_say() {
+        for i in -12..12 {
+            for (a, b) in [(0.0, 1.0), (-3.3, 7.9), (1.03, 1.17), (-0.02, 0.51), (99.0, 101.0), (250.0, -130.0)] {
+                let unit = 10f64.powi(i);
+                for most in [2.0, 5.0, 8.0] {
+                    let ticks = linear(a * unit, b * unit, most);
+                    let (lo, hi) = (a.min(b) * unit, a.max(b) * unit);
+                    let slack = 1e-5 * (hi - lo);
+                    assert!(!ticks.major.is_empty() || most < 3.0 && ticks.minor.len() > 2, "{lo} {hi} {most}");
+                    assert!(ticks.major.len() as f64 <= most + 1.0);
+                    for tick in &ticks.major {
+                        assert!(tick.at >= lo - slack && tick.at <= hi + slack);
+                        let value = read(&tick.label) * 10f64.powi(ticks.exponent);
+                        assert!((value - tick.at).abs() <= slack, "{} at {} in {lo} to {hi}", tick.label, tick.at);
+                    }
+                    assert!(ticks.minor.iter().all(|v| ticks.major.iter().all(|t| t.at != *v)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn labels_carry_no_needless_digits() {
+        let labels = |lo, hi, most| linear(lo, hi, most).major.into_iter().map(|t| t.label).collect::<Vec<_>>();
+        assert_eq!(labels(-200.0, 200.0, 4.0), ["−200", "−100", "0", "100", "200"]);
+        assert_eq!(labels(-0.5, 0.5, 4.0), ["−0.5", "0.0", "0.5"]);
+        assert_eq!(labels(0.0, 3e6, 3.0), ["0", "1", "2", "3"]);
+        assert_eq!(linear(0.0, 3e6, 3.0).exponent, 6);
+    }
+
+    #[test]
+    fn logarithmic_ticks_are_where_their_labels_say() {
+        for (lo, hi) in [(1.0, 1e3), (2e-7, 3e4), (0.9, 12.0), (5.0, 70.0), (1e-30, 1e30), (30.0, 41.0)] {
+            for most in [2.0, 5.0, 8.0] {
+                let ticks = log(lo, hi, most);
+                assert!(!ticks.major.is_empty(), "{lo} {hi} {most}");
+                for tick in &ticks.major {
+                    assert!(tick.at >= lo * (1.0 - 1e-6) && tick.at <= hi * (1.0 + 1e-6));
+                    assert!((read(&tick.label) / tick.at - 1.0).abs() < 1e-6, "{} at {}", tick.label, tick.at);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_without_width_have_no_ticks() {
+        for (lo, hi) in [(1.0, 1.0), (f64::NAN, 1.0), (0.0, f64::INFINITY)] {
+            assert_eq!(linear(lo, hi, 5.0), Ticks::default());
+            assert_eq!(log(lo, hi, 5.0), Ticks::default());
+        }
+        assert_eq!(log(-1.0, 1.0, 5.0), Ticks::default());
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (200.0, "200"),
+            (0.0, "0"),
+            (-0.000_12, "−0.00012"),
+            (1.0, "1"),
+            (1e6, "10^{6}"),
+            (2.5e-7, "2.5×10^{−7}"),
+            (999.96, "1000"),
+            (0.125, "0.125"),
+        ] {
+            assert_eq!(compact(value, 4), text);
+        }
+        assert_eq!(fixed(-0.001, 2), "0.00");
+        assert_eq!(significant(1.0377, 2), "1.0");
+        assert_eq!(compact(f64::NAN, 3), "n/a");
+    }
+
+    /// Labels of a stretched scale keep their distance and their order.
+    #[test]
+    fn stretched_ticks_keep_their_distance() {
+        for hi in [1.0, 7.3, 4e4, 2e-6] {
+            let place = |v: f64| 300.0 * (v / hi).max(0.0).powf(0.4);
+            let ticks = stretched(0.0, hi, &place, 30.0);
+            assert!(ticks.major.len() >= 4);
+            for pair in ticks.major.windows(2) {
+                assert!(place(pair[1].at) - place(pair[0].at) >= 30.0);
+            }
+        }
+    }
+}

@@ -44,11 +44,8 @@ impl Plot for CommonSkyFigure {
 
     fn alt(&self) -> String {
         let peak = self.sky.values.iter().filter(|v| v.is_finite()).fold(f32::NEG_INFINITY, |m, v| m.max(*v));
-        let blocks: Vec<String> = self
-            .blocks
-            .iter()
-            .map(|b| format!("{} {}{}", b.name, fixed(b.chi2_reduced, 2), if b.aligned { "" } else { " (not aligned)" }))
-            .collect();
+        let say = |b: &BlockFit| format!("{} {}{}", b.name, chi2(b), if b.aligned { "" } else { " (not aligned)" });
+        let blocks: Vec<String> = self.blocks.iter().map(say).collect();
         let peak = crate::plot::ticks::compact(f64::from(peak), 3);
         let label = text::plain(&self.label);
         alt_number(&format!(
@@ -79,17 +76,25 @@ impl CommonSkyFigure {
         let most = values.iter().filter(|v| v.is_finite()).fold(1.0_f64, |m, v| m.max(*v));
         let style = Type::new(theme::NOTE);
         let names: Vec<String> = self.blocks.iter().map(|b| b.name.clone()).collect();
-        let x = Axis::new("Residual χ^{2} per d.o.f.").range(0.0, if self.blocks.iter().all(|b| b.aligned) { 1.45 } else { 1.9 } * most);
+        let x = Axis::new("Residual χ^{2} per d.o.f.").range(0.0, 1.45 * most);
         let panel = Panel::new(x, Axis::names(short_names(&names, &style, 110.0), true));
-        let notes = self.blocks.iter().enumerate().map(|(i, b)| {
-            let value = if b.chi2_reduced.is_finite() { fixed(b.chi2_reduced, 2) } else { "n/a".into() };
-            let lines = if b.aligned { vec![value] } else { vec![value, "not aligned".into()] };
-            let end = if b.chi2_reduced.is_finite() { b.chi2_reduced.max(0.0) } else { 0.0 };
-            Note::data_lines(lines, [end.max(1.0), i as f64], Align::Left, [7.0, 0.0]).style(style)
-        });
+        let value = |(i, b): (usize, &BlockFit)| {
+            let end = if b.chi2_reduced.is_finite() { b.chi2_reduced } else { 0.0 };
+            Note::data(chi2(b), [end.max(1.0), i as f64], Align::Left, [7.0, 0.0]).style(style)
+        };
+        let refused = self.blocks.iter().enumerate().filter(|(_, b)| !b.aligned);
+        let refused =
+            refused.map(|(i, _)| Note::data("not aligned", [0.0, i as f64], Align::Left, [7.0, 0.0]).style(style.halo(Rgb::PALE)));
+        let refused: Vec<Note> = refused.collect();
+        let notes: Vec<Note> = self.blocks.iter().enumerate().map(value).collect();
         let one = Rule::x(1.0).stroke(Stroke::new(Rgb::INK, 1.0).dash(&[4.0, 3.0]));
-        panel.title("Blocks").with(Bars { values, colors }).with(one).with_all(notes)
+        panel.title("Blocks").with(Bars { values, colors }).with(one).with_all(notes).with_all(refused)
     }
+}
+
+/// Chi-square with two decimals.
+fn chi2(b: &BlockFit) -> String {
+    if b.chi2_reduced.is_finite() { fixed(b.chi2_reduced, 2) } else { "n/a".into() }
 }
 
 /// A mask as numbers whose 0.5 contour runs smoothly: averaged over 5 x 5 pixels with binomial weights.

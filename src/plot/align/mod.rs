@@ -11,6 +11,8 @@ pub use uv_overlap::{CostSurface, UvOverlapFigure};
 pub use uv_profile::{ProfileBin, UvProfileFigure};
 
 use super::ticks::{MINUS, fixed};
+use crate::sky::Offset;
+use crate::units::MAS;
 
 /// An offset on the sky with its errors, in milliarcsec, positive east and north.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -26,6 +28,11 @@ pub struct OffsetMas {
 }
 
 impl OffsetMas {
+    /// From radians.
+    pub fn new(offset: Offset, sigma: Offset) -> OffsetMas {
+        let [dra, ddec, sigma_dra, sigma_ddec] = [offset.dra_rad, offset.ddec_rad, sigma.dra_rad, sigma.ddec_rad].map(|v| v / MAS);
+        OffsetMas { dra, ddec, sigma_dra, sigma_ddec }
+    }
     /// Length of the offset.
     pub fn length(&self) -> f64 {
         self.dra.hypot(self.ddec)

@@ -75,7 +75,8 @@ impl Plot for ShiftsFigure {
             None => format!("{}: not aligned", b.name),
         };
         let blocks: Vec<String> = self.blocks.iter().map(say).collect();
-        alt_number(&format!("Offsets of execution blocks from {} as (east, north). {}.", self.reference_name, blocks.join("; ")))
+        let blocks = if blocks.is_empty() { "There is no other block".to_string() } else { blocks.join("; ") };
+        alt_number(&format!("Offsets of execution blocks from {} as (east, north). {blocks}.", self.reference_name))
     }
 }
 
