@@ -11,8 +11,8 @@ use super::text::{self, Align, Level, Type};
 use super::theme;
 use super::ticks::Ticks;
 
-/// Draws a panel without its color bar.
-pub(super) fn panel(canvas: &mut Canvas, panel: &Panel, settled: &Settled) {
+/// Draws a panel without its color bar; its vertical label stands beyond numbers of width `numbers`.
+pub(super) fn panel(canvas: &mut Canvas, panel: &Panel, settled: &Settled, numbers: f64) {
     let rect = snapped(&settled.rect);
     if let Some(ground) = panel.ground {
         canvas.fill(&rect.corners(), ground, 1.0);
@@ -28,7 +28,7 @@ pub(super) fn panel(canvas: &mut Canvas, panel: &Panel, settled: &Settled) {
         ticks(canvas, &rect, panel, settled);
         canvas.stroke_closed(&rect.corners(), &Stroke::new(Rgb::INK, theme::FRAME));
     }
-    words(canvas, panel, settled, &rect);
+    words(canvas, panel, settled, &rect, numbers);
     if panel.is_empty() && !panel.if_empty.is_empty() {
         let style = Type::new(theme::LABEL).color(Rgb::GREY);
         text::draw(canvas, &panel.if_empty, rect.center(), Align::Center, Level::Middle, &style);
@@ -45,7 +45,8 @@ fn snapped(rect: &Rect) -> Rect {
 fn inset(canvas: &mut Canvas, place: &Rect, inside: &Panel, frame: &Rect) {
     let at = |fx: f64, fy: f64| [frame.x0 + fx * frame.width(), frame.y0 + fy * frame.height()];
     let ([x0, y0], [x1, y1]) = (at(place.x0, place.y0), at(place.x1, place.y1));
-    panel(canvas, inside, &settle(inside, Rect::new(x0, y0, x1, y1)));
+    let settled = settle(inside, Rect::new(x0, y0, x1, y1));
+    panel(canvas, inside, &settled, widest(&settled.y_ticks));
 }
 
 /// Ticks on all four sides, pointing inwards.
@@ -75,7 +76,7 @@ fn ticks(canvas: &mut Canvas, rect: &Rect, panel: &Panel, settled: &Settled) {
 }
 
 /// Numbers, axis labels and title.
-fn words(canvas: &mut Canvas, panel: &Panel, settled: &Settled, rect: &Rect) {
+fn words(canvas: &mut Canvas, panel: &Panel, settled: &Settled, rect: &Rect, numbers: f64) {
     let (tick, label) = (Type::new(theme::TICK), Type::new(theme::LABEL));
     let [cx, cy] = rect.center();
     if panel.x.labelled {
@@ -90,7 +91,7 @@ fn words(canvas: &mut Canvas, panel: &Panel, settled: &Settled, rect: &Rect) {
         for t in &settled.y_ticks.major {
             text::draw(canvas, &t.label, [rect.x0 - PAD, settled.y.at(t.at)], Align::Right, Level::Middle, &tick);
         }
-        let x = rect.x0 - 2.0 * PAD - widest(&settled.y_ticks);
+        let x = rect.x0 - 2.0 * PAD - numbers;
         let words = fitted(&panel.y, settled.y_ticks.exponent, &label, 1.15 * rect.height());
         text::draw(canvas, &words, [x, cy], Align::Center, Level::Baseline, &label.upright());
     }

@@ -6,7 +6,7 @@ use super::canvas::Canvas;
 use super::draw;
 use super::error::PlotError;
 use super::geometry::Rect;
-use super::layout::{Cells, Margins, margins, settle};
+use super::layout::{Cells, Margins, Settled, margins, settle, widest};
 use super::panel::{Panel, Side};
 use super::text::{self, Align, Level, Type};
 use super::theme;
@@ -95,14 +95,20 @@ impl Figure {
             let headline = text::elide(headline, &style, self.width - 2.0 * theme::BORDER);
             text::draw(&mut canvas, &headline, [theme::BORDER, theme::BORDER], Align::Left, Level::Top, &style);
         }
-        for (i, (panel, frame)) in self.panels.iter().zip(&frames).enumerate() {
-            let settled = settle(panel, *frame);
-            draw::panel(&mut canvas, panel, &settled);
+        let settled: Vec<Settled> = self.panels.iter().zip(&frames).map(|(p, f)| settle(p, *f)).collect();
+        for (i, panel) in self.panels.iter().enumerate() {
+            draw::panel(&mut canvas, panel, &settled[i], self.number_width(i, &settled));
             if let Some(bar) = &panel.bar {
-                draw::color_bar(&mut canvas, panel, bar, &settled.rect, &self.last_frame(i, &frames));
+                draw::color_bar(&mut canvas, panel, bar, &settled[i].rect, &self.last_frame(i, &frames));
             }
         }
         canvas
+    }
+
+    /// Width of the numbers left of panel `i` and of those above and below it, so that their axis labels stand in line.
+    fn number_width(&self, i: usize, settled: &[Settled]) -> f64 {
+        let in_line = |j: &usize| self.places[*j][1] == self.places[i][1] && self.panels[*j].y.labelled;
+        (0..self.panels.len()).filter(in_line).map(|j| widest(&settled[j].y_ticks)).fold(0.0, f64::max)
     }
 
     /// Frames of the panels and height of the page.

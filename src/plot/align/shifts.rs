@@ -50,18 +50,18 @@ impl Plot for ShiftsFigure {
         }
         let columns = if panels.len() == 4 { 2 } else { panels.len() };
         let rows = panels.len() / columns;
-        let tiles = Row::Points(TILE * self.blocks.len().div_ceil(TILES).max(1) as f64);
-        let heights: Vec<Row> = std::iter::repeat_n(Row::Ratio(ratio), rows).chain([tiles]).collect();
-        let figure = Figure::new(theme::WIDTH, &vec![1.0; columns], &heights);
+        let (width, ratio) = match columns {
+            1 if self.blocks.len() <= 3 => (0.6 * theme::WIDTH, 1.0),
+            1 => (theme::WIDTH, 0.6),
+            _ => (theme::WIDTH, ratio),
+        };
+        let tiles = (!self.blocks.is_empty()).then(|| Row::Points(TILE * self.blocks.len().div_ceil(TILES) as f64));
+        let heights: Vec<Row> = std::iter::repeat_n(Row::Ratio(ratio), rows).chain(tiles).collect();
+        let headline = format!("Required shifts: offsets relative to {} (+)", verbatim(&self.reference_name));
+        let figure = Figure::new(width, &vec![1.0; columns], &heights).headline(headline);
         let place = |f: Figure, (i, panel): (usize, Panel)| f.place(i / columns, i % columns, panel);
         let figure = panels.into_iter().enumerate().fold(figure, place);
-        Ok(figure.headline(format!("Required shifts relative to {} (+)", verbatim(&self.reference_name))).place_over(
-            rows,
-            0,
-            1,
-            columns,
-            self.tiles(),
-        ))
+        Ok(if tiles.is_some() { figure.place_over(rows, 0, 1, columns, self.tiles(width)) } else { figure })
     }
 
     fn alt(&self) -> String {
@@ -108,12 +108,12 @@ impl ShiftsFigure {
     }
 
     /// Each block's beam with its offset inside, in the same scale: shift against beam at a glance, and the key to the colors.
-    fn tiles(&self) -> Panel {
+    fn tiles(&self, width: f64) -> Panel {
         let rows = self.blocks.len().div_ceil(TILES).max(1);
         let columns = self.blocks.len().div_ceil(rows).max(1);
         let (w, h) = (1.0 / columns as f64, 1.0 / rows as f64);
         let names: Vec<String> = self.blocks.iter().map(|b| b.name.clone()).collect();
-        let names = short_names(&names, &Type::new(theme::NOTE).bold(), 0.9 * theme::WIDTH * w - 16.0);
+        let names = short_names(&names, &Type::new(theme::NOTE).bold(), 0.9 * width * w - 16.0);
         let tiles = Panel::bare().title("Shift inside the beam of each block, and |shift| / $b$_{min}");
         self.blocks.iter().zip(names).enumerate().fold(tiles, |panel, (i, (block, name))| {
             let (column, row) = ((i % columns) as f64, (i / columns) as f64);
