@@ -198,6 +198,24 @@ impl UvGrid {
         (spare >= 100.0).then(|| scatter / spare)
     }
 
+    /// The naturally weighted synthesized beam, from the curvature of its peak: FWHM of the Gaussian with the same second
+    /// derivatives, (bmaj rad, bmin rad, bpa rad). `None` with fewer than two directions of baselines.
+    pub fn beam(&self) -> Option<(f64, f64, f64)> {
+        let (mut w, mut uu, mut uv, mut vv) = (0.0, 0.0, 0.0, 0.0);
+        for c in &self.cells {
+            w += c.weight;
+            uu += c.weight * c.u * c.u;
+            uv += c.weight * c.u * c.v;
+            vv += c.weight * c.v * c.v;
+        }
+        let (mean, half) = (0.5 * (uu + vv) / w, 0.5 * ((uu - vv) / w).hypot(2.0 * uv / w));
+        let fwhm = |variance: f64| (2.0 * std::f64::consts::LN_2 / variance).sqrt() / std::f64::consts::PI;
+        let (narrow, wide) = (mean + half, mean - half);
+        // The major axis lies along the direction of the shortest baselines.
+        let angle = 0.5 * (2.0 * uv).atan2(vv - uu) + std::f64::consts::FRAC_PI_2;
+        (wide > 1e-9 * narrow && narrow > 0.0).then(|| (fwhm(wide), fwhm(narrow), angle.rem_euclid(std::f64::consts::PI)))
+    }
+
     /// Samples in each cell on the full plane, [v, u], with v and u increasing; the middle element is (0, 0).
     ///
     /// Only as large as the data reach: element (j, i) is at ((i, j) - half) du, the side is 2 half + 1.

@@ -1,8 +1,6 @@
 //! What the user sees: prints, warnings, and progress bars on a terminal only.
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -35,8 +33,6 @@ pub struct Terminal {
 #[derive(Default)]
 struct State {
     stage: String,
-    n_steps: u64,
-    shown: BTreeSet<PathBuf>,
 }
 
 impl Terminal {
@@ -46,16 +42,6 @@ impl Terminal {
             if quiet || !std::io::stderr().is_terminal() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(8) };
         let bar = ProgressBar::with_draw_target(None, target);
         Terminal { quiet, bar, state: Mutex::default() }
-    }
-
-    /// Costly verbs run so far.
-    pub fn n_steps(&self) -> u64 {
-        self.state.lock().map_or(0, |s| s.n_steps)
-    }
-
-    /// Files shown so far.
-    pub fn outputs(&self) -> Vec<PathBuf> {
-        self.state.lock().map(|s| s.shown.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Takes the progress bar away.
@@ -85,7 +71,6 @@ impl Terminal {
     fn start_step(&self, verb: &str) {
         if let Ok(mut state) = self.state.lock() {
             state.stage.clear();
-            state.n_steps += 1;
         }
         self.bar.reset();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
@@ -114,13 +99,8 @@ impl Console for Terminal {
                 }
             }
             Event::Progress { stage, done, total } => self.show_progress(&stage, done, total),
-            Event::StepStarted { verb, .. } => self.start_step(verb),
+            Event::StepStarted(verb) => self.start_step(verb),
             Event::StepEnded { .. } => self.end_step(),
-            Event::Shown { path, .. } => {
-                if let Ok(mut state) = self.state.lock() {
-                    state.shown.insert(path);
-                }
-            }
             Event::Cell(_) => {}
         }
     }

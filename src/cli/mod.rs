@@ -52,6 +52,15 @@ pub struct RunArgs {
     /// Number of threads [default: one a processor]; the results do not depend on it.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Do nothing; say what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do every step again.
+    #[arg(long)]
+    pub force: bool,
+    /// Take another build of the program as a change.
+    #[arg(long)]
+    pub strict_build: bool,
     /// Print nothing but errors.
     #[arg(long)]
     pub quiet: bool,

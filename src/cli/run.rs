@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use serde_json::json;
-
-use crate::error::{Error, Kind, Result};
-use crate::script::context::{Context, project_of};
+use crate::error::{Error, Result};
+use crate::run::record::{self, Outcome};
+use crate::run::{Hash, Session, Summary};
+use crate::script::builtin;
+use crate::script::context::{Context, Setup, project_of};
 use crate::script::engine::{self, Script, ScriptError};
 use crate::script::params::Given;
-use crate::script::{builtin, catalogue};
 
 use super::RunArgs;
 use super::console::{self, Terminal};
@@ -20,43 +20,74 @@ use super::console::{self, Terminal};
 pub fn run(args: &RunArgs) -> i32 {
     let start = Instant::now();
     let terminal = Arc::new(Terminal::new(args.quiet));
-    let result = prepare(args, &terminal).map_err(plain).and_then(|(script, context)| {
-        // The engine keeps its own thread: a deep recursion in a script must not end the program.
-        let outcome = std::thread::scope(|s| {
-            std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(s, || engine::run(&script, &context)).map(|t| t.join())
-        });
-        match outcome {
-            Ok(Ok(result)) => result.map(|_| ()),
-            Ok(Err(_)) => Err(plain(
-                Error::internal("the program broke one of its own rules (a panic, above)").hint("please report it with the script"),
-            )),
-            Err(e) => Err(plain(Error::internal(format!("cannot start a thread: {e}")))),
-        }
-    });
-    terminal.finish();
-    let code = match &result {
-        Ok(()) => 0,
-        Err(e) => {
-            console::error(&e.to_string());
-            e.error.kind.exit_code()
+    let (result, summary) = match prepare(args, &terminal) {
+        Err(e) => (Err(plain(e)), None),
+        Ok((script, context)) => {
+            context.session.begin(record_of(&script), start_line(args));
+            let result = on_own_thread(&script, &context);
+            let error = result.as_ref().err().map(|e: &ScriptError| (&e.error, Some(context.cell()), e.place.map(|(line, _)| line)));
+            let summary = context.session.finish(error);
+            (result, Some(summary))
         }
     };
-    if args.json {
-        let status = match result.as_ref().map_err(|e| e.error.kind) {
-            Ok(()) => "ok",
-            Err(Kind::User) => "user error",
-            Err(Kind::Data) => "data error",
-            Err(Kind::Internal) => "internal error",
-            Err(Kind::Check) => "check failed",
-            Err(Kind::Interrupted) => "interrupted",
-        };
-        let line = json!({
-            "status": status, "steps_run": terminal.n_steps(), "steps_skipped": 0, "steps_restored": 0,
-            "outputs": terminal.outputs(), "wall_s": start.elapsed().as_secs_f64(),
-        });
-        console::out(&line.to_string());
+    terminal.finish();
+    let result = match (&result, &summary) {
+        (Ok(()), Some(Err(e))) => Err(plain(e.clone())),
+        _ => result,
+    };
+    if let Err(e) = &result {
+        console::error(&e.to_string());
     }
-    code
+    if args.json {
+        console::out(&last_line(&result, summary.and_then(|s| s.ok()), start));
+    }
+    result.map_or_else(|e| e.error.kind.exit_code(), |_| 0)
+}
+
+/// The engine has a thread and a stack of its own: a deep recursion in a script must not end the program.
+fn on_own_thread(script: &Script, context: &Arc<Context>) -> Result<(), ScriptError> {
+    let outcome = std::thread::scope(|s| {
+        std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(s, || engine::run(script, context)).map(|t| t.join())
+    });
+    match outcome {
+        Ok(Ok(result)) => result.map(|_| ()),
+        Ok(Err(_)) => {
+            Err(plain(Error::internal("the program broke one of its own rules (a panic, above)").hint("please report it with the script")))
+        }
+        Err(e) => Err(plain(Error::internal(format!("cannot start a thread: {e}")))),
+    }
+}
+
+/// The last line of `--json`.
+fn last_line(result: &Result<(), ScriptError>, summary: Option<Summary>, start: Instant) -> String {
+    let status = result.as_ref().map_or_else(|e| Outcome::of(&e.error), |_| Outcome::Done);
+    let summary = summary.unwrap_or(Summary {
+        status,
+        steps_run: 0,
+        steps_skipped: 0,
+        steps_restored: 0,
+        outputs: vec![],
+        wall_s: start.elapsed().as_secs_f64(),
+    });
+    serde_json::to_string(&Summary { status, ..summary }).unwrap_or_default()
+}
+
+/// The script as the record keeps it.
+fn record_of(script: &Script) -> record::Script {
+    let cells = script.cells.iter().map(|c| record::Cell {
+        title: c.title.clone(),
+        markdown: c.markdown,
+        first_line: c.first_line,
+        last_line: c.first_line + c.text.lines().count().saturating_sub(1),
+        options: c.tags.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect(),
+    });
+    record::Script { hash: Hash::of(script.source.as_bytes()), text: script.source.clone(), cells: cells.collect() }
+}
+
+fn start_line(args: &RunArgs) -> record::Start {
+    let command = std::iter::once("phangs-script".to_string()).chain(std::env::args().skip(1)).collect();
+    let title = Path::new(&args.file).file_stem().map_or(String::new(), |s| s.to_string_lossy().into_owned());
+    record::Start { title, command, versions: Session::versions(&[]), ..Default::default() }
 }
 
 fn plain(error: Error) -> ScriptError {
@@ -64,22 +95,26 @@ fn plain(error: Error) -> ScriptError {
 }
 
 fn prepare(args: &RunArgs, terminal: &Arc<Terminal>) -> Result<(Script, Arc<Context>)> {
-    debug_assert!(catalogue::all().count() > 0);
     if let Some(n) = args.threads {
         if n == 0 {
             return Err(Error::user("--threads is 0, but must be at least 1"));
         }
+        // Fails only if the pool is there already, which nothing before this has made.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
     }
     let here = std::env::current_dir().map_err(|e| Error::io("find the current folder", ".", e))?;
     let (script, project) = find_script(&args.file, &here)?;
     let name = Path::new(&script.file).file_stem().map_or("script".into(), |s| s.to_string_lossy().into_owned());
-    let given = Given::read(&args.param, args.params.as_deref(), &here)?;
-    let out = args.out.as_ref().map(|o| here.join(o));
-    let cancel = Arc::new(AtomicBool::new(false));
-    on_interrupt(&cancel)?;
-    let context = Context::new(&project, &name, given, out, terminal.clone(), cancel)?;
-    Ok((script, Arc::new(context)))
+    let setup = Setup {
+        given: Given::read(&args.param, args.params.as_deref(), &here)?,
+        plots: args.out.as_ref().map(|o| here.join(o)),
+        force: args.force,
+        dry_run: args.dry_run,
+        strict_build: args.strict_build,
+        ..Setup::new(&project, &name, terminal.clone())
+    };
+    on_interrupt(&setup.cancel)?;
+    Ok((script, Arc::new(Context::new(setup)?)))
 }
 
 /// The script of that path, else of that name in `scripts/`, else built in.

@@ -5,6 +5,7 @@ pub mod atomic;
 pub mod blocks;
 pub mod casacore;
 mod column_reader;
+pub mod content;
 pub mod create;
 mod error;
 mod guard;
@@ -25,13 +26,14 @@ pub mod write;
 
 pub use blocks::{ExecutionBlock, blocks};
 pub use column_reader::ColumnReader;
+pub use content::TableFolders;
 pub use create::{SetLayout, SetWriter, write_set};
 pub use error::MsError;
 pub use history::{HistoryEntry, append_history};
 pub use measurement_set::{Antenna, DataDescription, Field, MeasurementSet, Observation, Spw, StoredDirection, set_name};
 pub use rows::{RowIndex, Runs, Segment};
 pub use select::{Names, Selection, matching_spws};
-pub use selected::Selected;
+pub use selected::{Selected, SelectedWindow};
 pub use table_files::TableFiles;
 pub use tiles::{TileValue, TiledColumn};
 

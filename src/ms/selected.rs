@@ -55,6 +55,34 @@ struct Block {
     n_rows: usize,
 }
 
+/// A spectral window of a selection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SelectedWindow {
+    /// Its id in the set.
+    pub id: usize,
+    /// Lowest and highest frequency of the whole window, channel edges included, Hz.
+    pub range_hz: (f64, f64),
+    /// Frequencies of the first and last channel of each run of selected channels, ascending; empty where all are selected.
+    pub channels_hz: Vec<(f64, f64)>,
+}
+
+/// First and last of each run of consecutive numbers: [1 2 5] -> (1, 2), (5, 5).
+fn runs(kept: &[usize]) -> Vec<(usize, usize)> {
+    let mut out: Vec<(usize, usize)> = vec![];
+    for &i in kept {
+        match out.last_mut() {
+            Some((_, last)) if *last + 1 == i => *last = i,
+            _ => out.push((i, i)),
+        }
+    }
+    out
+}
+
+fn span(freq_hz: &[f64], first: usize, last: usize) -> (f64, f64) {
+    let (a, b) = (freq_hz[first], freq_hz[last]);
+    (a.min(b), a.max(b))
+}
+
 /// Part of a set, ready to be read.
 #[derive(Debug, Clone)]
 pub struct Selected {
@@ -127,6 +155,21 @@ impl Selected {
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// The selected spectral windows, for finding the same ones in another set by frequency.
+    pub fn windows(&self) -> Vec<SelectedWindow> {
+        let kinds = self.spws().into_iter().filter_map(|spw| self.kinds.iter().flatten().find(|k| k.spw == spw));
+        kinds
+            .map(|kind| {
+                let spw = &self.ms.spws[kind.spw];
+                let channels_hz = match &kind.channels {
+                    SpwPick::All => vec![],
+                    SpwPick::Channels(kept) => runs(kept).into_iter().map(|(first, last)| span(&spw.freq_hz, first, last)).collect(),
+                };
+                SelectedWindow { id: kind.spw, range_hz: spw.range_hz(), channels_hz }
+            })
+            .collect()
     }
 
     /// Median of WEIGHT times SIGMA squared over a sample of the rows: 1 where the two columns agree.

@@ -1,30 +1,29 @@
 //! What one run of a script shares with its verbs: sandbox, parameters, figures folder, and the way to be heard.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use serde_json::Value;
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
+use crate::ms::TableFolders;
 use crate::notice::{Reporter, Warning};
+use crate::run::record::Status;
+use crate::run::{Registry, Session, SessionOptions};
 
 use super::params::Given;
 use super::sandbox::Sandbox;
 
-/// What happens during a run, for whoever shows or records it.
+/// What happens during a run, for whoever shows it.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// The script opened cell `index`.
     Cell(usize),
     /// The script printed a line.
     Print(String),
-    /// A costly verb starts.
-    StepStarted { verb: &'static str, text: String },
-    /// A costly verb ended, after `wall_s` seconds.
-    StepEnded { verb: &'static str, wall_s: f64 },
-    /// A figure, table or report file was written, with its alternative text.
-    Shown { path: PathBuf, alt: String },
+    /// A step starts: its verb.
+    StepStarted(&'static str),
+    /// A step ended.
+    StepEnded { verb: &'static str, status: Status },
     /// A named warning.
     Warning(Warning),
     /// Progress of a stage: `done` of `total` units.
@@ -56,19 +55,43 @@ impl Console for Memory {
     }
 }
 
-/// A parameter as the run used it.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct ParamUsed {
-    /// Name.
-    pub name: String,
-    /// Value in this run.
-    pub value: Value,
-    /// Default in the script.
-    pub default: Value,
-    /// What it is for.
-    pub help: String,
-    /// Unit.
-    pub unit: String,
+/// What a run starts from.
+pub struct Setup {
+    /// Folder of the project.
+    pub project: PathBuf,
+    /// Name of the script without folder and `.rhai`.
+    pub script_name: String,
+    /// What the user gave with `-p` and `--params`.
+    pub given: Given,
+    /// Folder of figures, report and record, if the user chose one.
+    pub plots: Option<PathBuf>,
+    /// Do every step again.
+    pub force: bool,
+    /// Do nothing and say what would be done.
+    pub dry_run: bool,
+    /// Take another build of the program as a change.
+    pub strict_build: bool,
+    /// Who hears of the run.
+    pub console: Arc<dyn Console>,
+    /// Set to stop the run.
+    pub cancel: Arc<AtomicBool>,
+}
+
+impl Setup {
+    /// A run in a project, with nothing given.
+    pub fn new(project: &Path, script_name: &str, console: Arc<dyn Console>) -> Setup {
+        Setup {
+            project: project.to_path_buf(),
+            script_name: script_name.to_string(),
+            given: Given::default(),
+            plots: None,
+            force: false,
+            dry_run: false,
+            strict_build: false,
+            console,
+            cancel: Arc::default(),
+        }
+    }
 }
 
 /// One run of a script.
@@ -77,38 +100,32 @@ pub struct Context {
     pub sandbox: Sandbox,
     /// What the user gave with `-p` and `--params`.
     pub given: Given,
-    /// Name of the script without folder and `.rhai`.
-    pub script_name: String,
-    console: std::sync::Arc<dyn Console>,
-    cancel: std::sync::Arc<AtomicBool>,
+    /// Steps, their store and the record of the run.
+    pub session: Session,
+    console: Arc<dyn Console>,
+    cancel: Arc<AtomicBool>,
     cell: AtomicUsize,
-    plots: Mutex<PathBuf>,
-    params: Mutex<Vec<ParamUsed>>,
 }
 
 impl Context {
-    /// The run of a script in a project; figures go to `plots` unless the script says otherwise.
-    pub fn new(
-        project: &Path,
-        script_name: &str,
-        given: Given,
-        plots: Option<PathBuf>,
-        console: std::sync::Arc<dyn Console>,
-        cancel: std::sync::Arc<AtomicBool>,
-    ) -> Result<Context> {
-        let sandbox = Sandbox::new(project)?;
-        let plots = plots.unwrap_or_else(|| sandbox.project().join("plots").join(script_name));
-        sandbox.declare_write(&plots);
-        Ok(Context {
-            sandbox,
-            given,
-            script_name: script_name.to_string(),
-            console,
-            cancel,
-            cell: AtomicUsize::new(0),
-            plots: Mutex::new(plots),
-            params: Mutex::default(),
-        })
+    /// The run of a script in a project; figures go to `plots/<script>` unless the user or the script says otherwise.
+    pub fn new(setup: Setup) -> Result<Context> {
+        let sandbox = Sandbox::new(&setup.project)?;
+        let chosen = setup.plots.inspect(|plots| sandbox.declare_write(plots));
+        let plots = chosen.unwrap_or_else(|| sandbox.project().join("plots").join(&setup.script_name));
+        let options = SessionOptions {
+            root: sandbox.project().to_path_buf(),
+            plots: Some(plots),
+            script: setup.script_name,
+            force: setup.force,
+            dry_run: setup.dry_run,
+            strict_build: setup.strict_build,
+            build: format!("{} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH),
+            threads: rayon::current_num_threads(),
+            seed: None,
+        };
+        let session = Session::open(options, Registry::default().with(TableFolders))?;
+        Ok(Context { sandbox, given: setup.given, session, console: setup.console, cancel: setup.cancel, cell: AtomicUsize::new(0) })
     }
 
     /// Tells the console.
@@ -127,35 +144,17 @@ impl Context {
         self.cell.load(Ordering::Relaxed)
     }
 
-    /// The folder of figures, report and record.
-    pub fn plots(&self) -> PathBuf {
-        self.plots.lock().map(|p| p.clone()).unwrap_or_default()
-    }
-
-    /// Puts figures, report and record elsewhere (the parameter `plots`).
-    pub fn set_plots(&self, path: PathBuf) {
-        if let Ok(mut plots) = self.plots.lock() {
-            *plots = path;
-        }
-    }
-
-    /// Notes a parameter as used.
-    pub fn note_param(&self, used: ParamUsed) {
-        if let Ok(mut params) = self.params.lock() {
-            params.retain(|p| p.name != used.name);
-            params.push(used);
-        }
-    }
-
-    /// The parameters used so far, in the order of the script.
-    pub fn params(&self) -> Vec<ParamUsed> {
-        self.params.lock().map(|p| p.clone()).unwrap_or_default()
+    /// The script printed.
+    pub fn print(&self, text: &str) {
+        self.session.print(Some(self.cell()), &format!("{text}\n"));
+        self.tell(Event::Print(text.to_string()));
     }
 }
 
 impl Reporter for Context {
     fn warn(&self, warning: Warning) {
-        self.tell(Event::Warning(warning));
+        self.tell(Event::Warning(warning.clone()));
+        self.session.warn(Some(self.cell()), warning);
     }
     fn progress(&self, stage: &str, done: u64, total: u64) {
         self.tell(Event::Progress { stage: stage.to_string(), done, total });

@@ -3,19 +3,20 @@
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use rhai::{ASTNode, Dynamic, Engine, EvalAltResult, Expr, FuncRegistration, Module, NativeCallContext, Position, RhaiFunc, Scope};
 
 use crate::error::{Error, Kind, Result};
 use crate::notice::Reporter;
 use crate::options::nearest;
+use crate::run::Store;
+use crate::run::record::Status;
 
 use super::catalogue;
 use super::cells::{Cell, cells};
 use super::context::{Context, Event};
 use super::value::{self, Record};
-use super::verb::{Call, Effects, Verb};
+use super::verb::{Call, Verb, Work};
 
 /// An error with its place in a script.
 #[derive(Debug, Clone)]
@@ -138,8 +139,8 @@ pub fn engine(context: &Arc<Context>) -> Engine {
     FuncRegistration::new(CELL_VERB).set_into_module(&mut module, move |index: i64| cells.enter_cell(index as usize));
     engine.register_global_module(module.into());
     let (printed, debugged) = (context.clone(), context.clone());
-    engine.on_print(move |text| printed.tell(Event::Print(text.to_string())));
-    engine.on_debug(move |text, _, _| debugged.tell(Event::Print(text.to_string())));
+    engine.on_print(move |text| printed.print(text));
+    engine.on_debug(move |text, _, _| debugged.print(text));
     let cancel = context.clone();
     engine.on_progress(move |_| cancel.cancelled().then_some(Dynamic::UNIT));
     engine
@@ -172,9 +173,9 @@ fn register(module: &mut Module, verb: &'static Verb, context: &Arc<Context>) {
     for n in verb.n_required()..=most {
         let context = context.clone();
         let body = move |call: Option<NativeCallContext>, args: &mut [&mut Dynamic]| -> Result<Dynamic, Box<EvalAltResult>> {
-            let _ = call;
+            let line = call.and_then(|c| c.call_position().line());
             let args = args.iter().map(|a| value::from_dynamic(a)).collect::<Result<Vec<_>>>().map_err(throw)?;
-            invoke(verb, args, &context).map(|v| value::to_dynamic(&v)).map_err(throw)
+            invoke(verb, args, &context, line).map(|v| value::to_dynamic(&v)).map_err(throw)
         };
         let mut names: Vec<String> =
             verb.inputs.iter().map(|i| i.name.to_string()).chain(std::iter::once("options".into())).take(n).collect();
@@ -187,18 +188,37 @@ fn register(module: &mut Module, verb: &'static Verb, context: &Arc<Context>) {
     }
 }
 
-/// One call of a verb: checked, announced, run.
-fn invoke(verb: &'static Verb, args: Vec<serde_json::Value>, context: &Context) -> Result<serde_json::Value> {
+/// One call of a verb: checked, then evaluated, or done as a step of the run.
+fn invoke(verb: &'static Verb, args: Vec<serde_json::Value>, context: &Context, line: Option<usize>) -> Result<serde_json::Value> {
     context.check()?;
     let call = Call::new(verb, args, context)?;
-    let announce = matches!(verb.effects, Effects::Reads | Effects::Writes);
-    let start = Instant::now();
-    if announce {
-        context.tell(Event::StepStarted { verb: verb.name, text: verb.summary.to_string() });
+    if !verb.effects.is_step() {
+        return (verb.run)(&call, &Work { notice: context, step: None });
     }
-    let value = (verb.run)(&call);
-    if announce {
-        context.tell(Event::StepEnded { verb: verb.name, wall_s: start.elapsed().as_secs_f64() });
+    let step = call.step()?.at(Some(context.cell()), line);
+    context.tell(Event::StepStarted(verb.name));
+    let mut warned_now = false;
+    let result = context.session.step(&step, context, |step| {
+        warned_now = true;
+        let value = (verb.run)(&call, &Work { notice: step, step: Some(step) })?;
+        Ok(put_aside(value, context.session.store()))
+    });
+    let status = result.as_ref().map_or(Status::Run, |r| r.status);
+    context.tell(Event::StepEnded { verb: verb.name, status });
+    let result = result?;
+    if !warned_now {
+        result.warnings.iter().for_each(|w| context.tell(Event::Warning(w.clone())));
+    }
+    Ok(result.value)
+}
+
+/// Moves what only figures need (`$figure`) into the store, so that the record stays short.
+fn put_aside(mut value: serde_json::Value, store: &Store) -> serde_json::Value {
+    if let Some(data) = value.get_mut("$figure") {
+        // Without a store the data stay in the value.
+        if let Ok(hash) = store.put(data.to_string().as_bytes()) {
+            *data = serde_json::json!({ "$stored": hash.to_string() });
+        }
     }
     value
 }
@@ -218,6 +238,7 @@ impl rhai::ModuleResolver for ProjectModules {
     ) -> Result<rhai::Shared<Module>, Box<EvalAltResult>> {
         let fail = |e: Error| Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(e), pos));
         let file = self.context.sandbox.readable(&format!("{path}.rhai")).map_err(fail)?;
+        self.context.session.module(&file, self.context.as_ref()).map_err(fail)?;
         let source = std::fs::read_to_string(&file).map_err(|e| fail(Error::io(&format!("import \"{path}\""), &file, e)))?;
         let mut ast = engine.compile(source).map_err(|e| Box::new(EvalAltResult::ErrorInModule(path.into(), e.into(), pos)))?;
         ast.set_source(file.display().to_string());

@@ -1,17 +1,15 @@
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use super::context::{Context, Event, Memory};
+use super::context::{Context, Event, Memory, Setup};
 use super::engine::{Script, ScriptError, run};
-use super::params::Given;
 use super::{catalogue, value, verbs};
 
 /// Runs a script in an empty project; returns its value as printed, its prints, or its error.
 fn eval(source: &str) -> (Result<String, ScriptError>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     let console = Arc::new(Memory::default());
-    let context = Context::new(dir.path(), "test", Given::default(), None, console.clone(), Arc::new(AtomicBool::new(false))).unwrap();
+    let context = Context::new(Setup::new(dir.path(), "test", console.clone())).unwrap();
     let result = run(&Script::new("test.rhai", source), &Arc::new(context));
     let shown =
         result.map(|v| value::from_dynamic(&v).map(|v| if v.is_null() { String::new() } else { verbs::shown(&v) }).unwrap_or_default());

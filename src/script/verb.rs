@@ -7,8 +7,12 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::options::{Options, Param, check_names};
 
+use crate::notice::Reporter;
+use crate::run::{StepCall, StepContext};
+
 use super::context::Context;
 use super::value::kind_of;
+use super::verbs::SetArg;
 
 /// What an input of a verb may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,6 +124,13 @@ impl Effects {
     }
 }
 
+impl Effects {
+    /// True for a step: keyed, recorded, and not done again while it is done.
+    pub fn is_step(self) -> bool {
+        matches!(self, Effects::Reads | Effects::Writes | Effects::Shows)
+    }
+}
+
 /// An example with its result; every example runs as a test.
 #[derive(Debug, Clone, Copy)]
 pub struct Example {
@@ -162,7 +173,7 @@ pub struct Verb {
     /// Checks the options before anything runs; from [`check_options`].
     pub check: fn(&str, Map<String, Value>) -> Result<Map<String, Value>>,
     /// Converts, runs the science, converts back; no science here.
-    pub run: fn(&Call) -> Result<Value>,
+    pub run: fn(&Call, &Work) -> Result<Value>,
 }
 
 /// The check of a verb's options: reads them into the struct and gives them back with all defaults filled in.
@@ -216,7 +227,7 @@ impl Verb {
         see: "",
         version: 1,
         check: check_options::<NoOptions>,
-        run: |call| Err(Error::internal(format!("`{}` does nothing", call.verb.name))),
+        run: |call, _| Err(Error::internal(format!("`{}` does nothing", call.verb.name))),
     };
 
     /// `name(a, b, #{..})`, as messages and help show it.
@@ -247,6 +258,14 @@ pub struct Call<'a> {
     pub context: &'a Context,
 }
 
+/// What a verb hears and says while it works: the notice of its step, and the step itself if it is one.
+pub struct Work<'a> {
+    /// Warnings, progress, cancellation.
+    pub notice: &'a dyn Reporter,
+    /// The step, for verbs whose effects make them one.
+    pub step: Option<&'a StepContext<'a>>,
+}
+
 impl<'a> Call<'a> {
     /// Checks the inputs and options of a call.
     pub fn new(verb: &'static Verb, mut args: Vec<Value>, context: &'a Context) -> Result<Call<'a>> {
@@ -267,6 +286,27 @@ impl<'a> Call<'a> {
         args.resize(verb.inputs.len(), Value::Null);
         let options = (verb.check)(verb.name, given)?;
         Ok(Call { verb, args, options, context })
+    }
+
+    /// What the step of this call depends on and makes, from the kinds of its inputs.
+    pub fn step(&self) -> Result<StepCall> {
+        let mut args: Map<String, Value> = self.options.clone();
+        args.extend(self.verb.inputs.iter().zip(&self.args).map(|(input, value)| (input.name.to_string(), value.clone())));
+        let mut step = StepCall::new(self.verb.name, self.verb.version, Value::Object(args));
+        step.overwrite = self.verb.effects == Effects::Shows;
+        for (input, value) in self.verb.inputs.iter().zip(&self.args).filter(|(_, value)| !value.is_null()) {
+            step = match input.kind {
+                InputKind::Ms => step.reads(SetArg::new(self.context, value)?.path),
+                InputKind::MsList => {
+                    let sets = value.as_array().map_or(&[][..], Vec::as_slice);
+                    sets.iter().try_fold(step, |step, set| Ok::<_, Error>(step.reads(SetArg::new(self.context, set)?.path)))?
+                }
+                InputKind::FileIn => step.reads(self.context.sandbox.readable(value.as_str().unwrap_or_default())?),
+                InputKind::FileOut => step.writes(self.context.sandbox.writable(value.as_str().unwrap_or_default())?),
+                _ => step,
+            };
+        }
+        Ok(step)
     }
 
     /// The options of one group as their struct.

@@ -2,10 +2,14 @@
 
 use super::verb::Verb;
 
+mod align;
+mod figures;
 mod run;
+mod sets;
 mod simulate;
 
 pub use run::shown;
+pub use sets::SetArg;
 
 /// All groups in the order in which help lists them.
-pub static GROUPS: &[&[&Verb]] = &[run::VERBS, simulate::VERBS];
+pub static GROUPS: &[&[&Verb]] = &[run::VERBS, simulate::VERBS, align::VERBS, figures::VERBS];

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::script::context::ParamUsed;
+use crate::run::record::Parameter;
 use crate::script::params::ParamOptions;
 use crate::script::value::{Record, to_dynamic};
-use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, check_options, defaults};
+use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, defaults};
 
 /// The verbs of this group.
 pub static VERBS: &[&Verb] = &[&PARAM, &PRINT, &ASSERT, &FILE_NAME];
@@ -37,7 +37,7 @@ static PARAM: Verb = Verb {
     ..Verb::EMPTY
 };
 
-fn param(call: &Call) -> Result<Value> {
+fn param(call: &Call, _: &Work) -> Result<Value> {
     let (name, options) = (call.text(0)?.to_string(), call.options::<ParamOptions>()?);
     let value = call.context.given.value(&name, &call.args[1], &options)?;
     let given = value != call.args[1];
@@ -52,11 +52,17 @@ fn param(call: &Call) -> Result<Value> {
     }
     if name == "plots" {
         if let Some(text) = value.as_str() {
-            call.context.set_plots(call.context.sandbox.writable(text)?);
+            call.context.session.set_plots(call.context.sandbox.writable(text)?);
         }
     }
-    let used = ParamUsed { name, value: value.clone(), default: call.args[1].clone(), help: options.help, unit: options.unit };
-    call.context.note_param(used);
+    call.context.session.parameter(Parameter {
+        name,
+        value: value.clone(),
+        default: call.args[1].clone(),
+        unit: options.unit,
+        help: options.help,
+        given,
+    });
     Ok(value)
 }
 
@@ -82,7 +88,7 @@ static PRINT: Verb = Verb {
         tolerance: 0.0,
     }],
     // Rhai hands what this returns to `on_print`.
-    run: |call| Ok(shown(&call.args[0]).into()),
+    run: |call, _| Ok(shown(&call.args[0]).into()),
     ..Verb::EMPTY
 };
 
@@ -116,7 +122,7 @@ static ASSERT: Verb = Verb {
             tolerance: 0.0,
         },
     ],
-    run: |call| match call.args[0] {
+    run: |call, _| match call.args[0] {
         Value::Bool(true) => Ok(Value::Null),
         _ => Err(Error::check(call.text(1)?)),
     },
@@ -139,7 +145,7 @@ static FILE_NAME: Verb = Verb {
         result: "LB1",
         tolerance: 0.0,
     }],
-    run: |call| {
+    run: |call, _| {
         let name = call.text(0)?.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let ending = call.args[1].as_str().unwrap_or("");
         Ok(json!(name.strip_suffix(ending).unwrap_or(name)))

@@ -43,10 +43,10 @@ static SIMULATE: Verb = Verb {
         },
     ],
     check: check_options::<SimulateOptions>,
-    run: |call| {
+    run: |call, work| {
         let options = call.options::<SimulateOptions>()?;
         let simulation = simulate(&options)?;
-        write_simulation(&call.path_out(0)?, &simulation, call.context)?;
+        write_simulation(&call.path_out(0)?, &simulation, work.notice)?;
         value(call, &simulation)
     },
     ..Verb::EMPTY

@@ -1,0 +1,222 @@
+//! Figures of the alignment, from the records of the fits.
+
+use base64::Engine as _;
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::align::{OffsetFit, UvGrid};
+use crate::error::{Error, Result};
+use crate::plot::Plot;
+use crate::plot::align::{BlockShift, CostSurface, OffsetMas as PlotOffset, ShiftsFigure, UvOverlapFigure};
+use crate::run::Hash;
+use crate::run::record::Figure;
+use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work};
+use crate::units::MAS;
+
+use super::align::Measured;
+
+/// The verbs of this group.
+pub static VERBS: &[&Verb] = &[&PLOT_UV_OVERLAP, &PLOT_SHIFTS];
+
+/// Writes a figure into the project and tells the run.
+pub fn show(call: &Call, work: &Work, i_file: usize, figure: &impl Plot) -> Result<Value> {
+    let path = call.path_out(i_file)?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of a figure", folder, e))?;
+    }
+    let alt = figure.write(&path)?;
+    if let Some(step) = work.step {
+        let (width, height) = png_size(&path);
+        let name = path.display().to_string();
+        step.figure(Figure { path: name, width, height, alt: alt.clone(), ..Default::default() });
+    }
+    Ok(json!({ "figure": call.context.sandbox.show(&path), "alt": alt }))
+}
+
+/// Width and height in pixels, from the header of a PNG file.
+fn png_size(path: &std::path::Path) -> (u32, u32) {
+    let mut head = [0u8; 24];
+    let read = std::fs::File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut head));
+    let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    if read.is_ok() { (number(16), number(20)) } else { (0, 0) }
+}
+
+/// What a record keeps for its figure, from the record itself or from the store.
+pub fn figure_data<T: serde::de::DeserializeOwned>(call: &Call, value: &Value) -> Result<Option<T>> {
+    let damaged =
+        |e: serde_json::Error| Error::internal(format!("the figure data of a fit are damaged: {e}")).hint("run again with --force");
+    let Some(data) = value.get("$figure").filter(|d| !d.is_null()) else { return Ok(None) };
+    let Some(name) = data.get("$stored").and_then(Value::as_str) else {
+        return serde_json::from_value(data.clone()).map(Some).map_err(damaged);
+    };
+    let bytes = Hash::from_hex(name).and_then(|hash| call.context.session.store().get(&hash));
+    match bytes {
+        Some(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(damaged),
+        None => Err(Error::data("the figure data of an earlier run are no longer in the store").hint("run again with --force")),
+    }
+}
+
+/// Samples in uv cells: (ku, kv, count) of the half plane, as little-endian i32 in base64.
+#[derive(Debug, Serialize, Deserialize)]
+struct Counts(String);
+
+impl Counts {
+    fn new(grid: &UvGrid) -> Counts {
+        let numbers: Vec<i32> = grid.cells().iter().flat_map(|c| [c.ku, c.kv, c.count.min(i32::MAX as u32) as i32]).collect();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        Counts(base64::engine::general_purpose::STANDARD.encode(bytes))
+    }
+
+    fn cells(&self) -> Result<Vec<[i32; 3]>> {
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(&self.0)
+            .map_err(|e| Error::internal(format!("a stored uv grid is damaged: {e}")))?;
+        let numbers: Vec<i32> = bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        Ok(numbers.chunks_exact(3).map(|c| [c[0], c[1], c[2]]).collect())
+    }
+}
+
+/// What the figure of a pairwise fit needs, kept in the record of the fit.
+#[derive(Debug, Serialize, Deserialize)]
+struct UvOverlapData {
+    cell_klambda: f64,
+    reference: Counts,
+    block: Counts,
+    dra_mas: Vec<f64>,
+    ddec_mas: Vec<f64>,
+    delta: Vec<f32>,
+    levels: Option<[f64; 3]>,
+}
+
+/// The data of [`plot_uv_overlap`] from a fit.
+pub fn uv_overlap_data(fit: &OffsetFit) -> Value {
+    let surface = fit.cost_surface(None, 81);
+    let mas = |v: &[f64]| v.iter().map(|x| x / MAS).collect::<Vec<f64>>();
+    let data = UvOverlapData {
+        cell_klambda: fit.spec.cell_lambda() / 1e3,
+        reference: Counts::new(&fit.reference_grid),
+        block: Counts::new(&fit.block_grid),
+        dra_mas: mas(&surface.dra_rad),
+        ddec_mas: mas(&surface.ddec_rad),
+        delta: surface.delta.iter().map(|x| *x as f32).collect(),
+        levels: surface.levels,
+    };
+    serde_json::to_value(data).unwrap_or(Value::Null)
+}
+
+fn measured(value: &Value) -> Result<Measured> {
+    serde_json::from_value(value.clone()).map_err(|e| Error::internal(format!("an Offset record is damaged: {e}")))
+}
+
+fn plot_offset(m: &Measured) -> Option<PlotOffset> {
+    let (o, s) = (m.offset?, m.sigma);
+    Some(PlotOffset {
+        dra: o.dra_mas,
+        ddec: o.ddec_mas,
+        sigma_dra: s.map_or(f64::NAN, |s| s.dra_mas),
+        sigma_ddec: s.map_or(f64::NAN, |s| s.ddec_mas),
+    })
+}
+
+static PLOT_UV_OVERLAP: Verb = Verb {
+    name: "plot_uv_overlap",
+    group: "Figures",
+    summary: "Shows where in the uv plane two blocks can be compared, and the cost surface of their offset.",
+    details: "Panels: samples per cell of the reference, of the block, of both; and Δχ² about the minimum with contours at 1, 2 and 3 sigma.",
+    inputs: &[
+        Input::new("fit", InputKind::Record("Offset"), "A result of `find_offset`."),
+        Input::new("file", InputKind::FileOut, "PNG file."),
+    ],
+    returns: "`figure`: its path; `alt`: what it shows, in words",
+    effects: Effects::Shows,
+    examples: &[Example {
+        title: "The overlap of two simulated blocks.",
+        script: "let s = simulate(\"demo\", #{ long: 2, short: 0, antennas: 8, integrations: 6 });\nplot_uv_overlap(find_offset(s.long[0], s.long[1]), \"overlap.png\").figure",
+        result: "overlap.png",
+        tolerance: 0.0,
+    }],
+    run: plot_uv_overlap,
+    ..Verb::EMPTY
+};
+
+fn plot_uv_overlap(call: &Call, work: &Work) -> Result<Value> {
+    let fit = &call.args[0];
+    let m = measured(fit)?;
+    let data: UvOverlapData = match figure_data(call, fit)? {
+        Some(data) => data,
+        None => {
+            return Err(Error::user("`plot_uv_overlap`: this Offset comes from a joint fit, which shares no cells")
+                .hint("use the result of `find_offset`"));
+        }
+    };
+    let (reference, block) = (data.reference.cells()?, data.block.cells()?);
+    let half = reference.iter().chain(&block).map(|c| c[0].abs().max(c[1].abs())).max().unwrap_or(0) as usize;
+    let (reference, block) = (image(&reference, half), image(&block, half));
+    let overlap =
+        Array2::from_shape_fn(reference.dim(), |ij| if reference[ij] > 0.0 && block[ij] > 0.0 { reference[ij] + block[ij] } else { 0.0 });
+    let shape = (data.ddec_mas.len(), data.dra_mas.len());
+    let cost = Array2::from_shape_vec(shape, data.delta).ok().filter(|_| data.levels.is_some());
+    let figure = UvOverlapFigure {
+        reference_name: m.reference.clone(),
+        block_name: m.block.clone(),
+        cell_klambda: data.cell_klambda,
+        reference,
+        block,
+        overlap,
+        offset: plot_offset(&m),
+        cost: cost.map(|delta_chi2| CostSurface { dra_mas: data.dra_mas, ddec_mas: data.ddec_mas, delta_chi2 }),
+    };
+    show(call, work, 1, &figure)
+}
+
+/// Counts on the full plane; cell (half, half) is u = v = 0.
+fn image(cells: &[[i32; 3]], half: usize) -> Array2<f32> {
+    let n = 2 * half + 1;
+    let mut image = Array2::zeros((n, n));
+    for &[ku, kv, count] in cells {
+        for sign in [1, -1] {
+            let (i, j) = (half as i32 + sign * ku, half as i32 + sign * kv);
+            image[[j as usize, i as usize]] = count as f32;
+        }
+    }
+    image
+}
+
+static PLOT_SHIFTS: Verb = Verb {
+    name: "plot_shifts",
+    group: "Figures",
+    summary: "Shows the required shift of each block with its error and its beam, before and after.",
+    inputs: &[
+        Input::new("before", InputKind::Records("Offset"), "Offsets of the original sets."),
+        Input::new("after", InputKind::Records("Offset"), "Offsets of the shifted sets; may be empty."),
+        Input::new("file", InputKind::FileOut, "PNG file."),
+    ],
+    returns: "`figure`: its path; `alt`: what it shows, in words",
+    effects: Effects::Shows,
+    examples: &[Example {
+        title: "One block, before its shift.",
+        script: "let s = simulate(\"demo\", #{ long: 2, short: 0, antennas: 8, integrations: 6 });\nplot_shifts([find_offset(s.long[0], s.long[1])], [], \"shifts.png\").figure",
+        result: "shifts.png",
+        tolerance: 0.0,
+    }],
+    run: plot_shifts,
+    ..Verb::EMPTY
+};
+
+fn plot_shifts(call: &Call, work: &Work) -> Result<Value> {
+    let before: Vec<Measured> = call.list(0).iter().map(measured).collect::<Result<_>>()?;
+    let after: Vec<Measured> = call.list(1).iter().map(measured).collect::<Result<_>>()?;
+    let find_after = |name: &str| after.iter().find(|a| a.block == name || a.block == format!("{name}_shift"));
+    let blocks = before
+        .iter()
+        .map(|b| BlockShift {
+            name: b.block.clone(),
+            before: plot_offset(b),
+            after: find_after(&b.block).and_then(plot_offset),
+            beam: b.beam.map(|beam| crate::plot::mark::Beam { major: beam.bmaj_mas, minor: beam.bmin_mas, angle_deg: beam.bpa_deg }),
+        })
+        .collect();
+    let reference_name = before.first().map_or(String::new(), |b| b.reference.clone());
+    show(call, work, 2, &ShiftsFigure { reference_name, blocks })
+}
