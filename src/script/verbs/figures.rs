@@ -153,19 +153,19 @@ fn plot_uv_overlap(call: &Call, work: &Work) -> Result<Value> {
     let (reference, block) = (data.reference.cells()?, data.block.cells()?);
     let half = reference.iter().chain(&block).map(|c| c[0].abs().max(c[1].abs())).max().unwrap_or(0) as usize;
     let (reference, block) = (image(&reference, half), image(&block, half));
-    let overlap =
-        Array2::from_shape_fn(reference.dim(), |ij| if reference[ij] > 0.0 && block[ij] > 0.0 { reference[ij] + block[ij] } else { 0.0 });
     let shape = (data.ddec_mas.len(), data.dra_mas.len());
-    let cost = Array2::from_shape_vec(shape, data.delta).ok().filter(|_| data.levels.is_some());
+    let cost = Array2::from_shape_vec(shape, data.delta).ok();
     let figure = UvOverlapFigure {
         reference_name: m.reference.clone(),
         block_name: m.block.clone(),
         cell_klambda: data.cell_klambda,
         reference,
         block,
-        overlap,
+        cells_reference: fit.get("cells_reference").and_then(Value::as_u64).unwrap_or(0) as usize,
+        cells_block: m.cells as usize,
+        cells_shared: m.shared_cells.unwrap_or(0) as usize,
         offset: plot_offset(&m),
-        cost: cost.map(|delta_chi2| CostSurface { dra_mas: data.dra_mas, ddec_mas: data.ddec_mas, delta_chi2 }),
+        cost: cost.map(|delta| CostSurface { dra_mas: data.dra_mas, ddec_mas: data.ddec_mas, delta, levels: data.levels }),
     };
     show(call, work, 1, &figure)
 }
