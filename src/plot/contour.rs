@@ -41,9 +41,7 @@ fn follow(links: &mut BTreeMap<Edge, Vec<Edge>>, start: Edge) -> Vec<Edge> {
     let mut here = start;
     while let Some(next) = links.get_mut(&here).and_then(Vec::pop) {
         if let Some(back) = links.get_mut(&next) {
-            if let Some(i) = back.iter().position(|e| *e == here) {
-                back.swap_remove(i);
-            }
+            back.retain(|e| *e != here);
         }
         path.push(next);
         here = next;

@@ -42,7 +42,7 @@ pub(super) fn settle(panel: &Panel, frame: Rect) -> Settled {
     let x_view = View { range: x, ends: (rect.x0, rect.x1), scale: panel.x.scale };
     let y_view = View { range: y, ends: (rect.y1, rect.y0), scale: panel.y.scale };
     let x_ticks = ticks_that_fit(&panel.x, x, rect.width());
-    let y_ticks = panel.y.ticks(y, (rect.height() / (2.5 * theme::TICK)).clamp(2.0, 7.0));
+    let y_ticks = panel.y.ticks(y, (rect.height() / (2.5 * theme::TICK)).clamp(2.0, 8.0));
     Settled { rect, x: x_view, y: y_view, x_ticks, y_ticks }
 }
 
@@ -53,7 +53,7 @@ fn ticks_that_fit(axis: &Axis, range: (f64, f64), room: f64) -> Ticks {
         let widest = ticks.major.iter().map(|t| text::width(&t.label, &style)).fold(0.0, f64::max);
         (widest + 1.3 * theme::TICK) * (ticks.major.len().max(1) - 1) as f64
     };
-    let most = (room / (2.2 * theme::TICK)).clamp(1.0, 7.0) as usize;
+    let most = (room / (2.2 * theme::TICK)).clamp(1.0, 9.0) as usize;
     let choices = (1..=most).rev().map(|n| axis.ticks(range, n as f64));
     let mut last = Ticks::default();
     for ticks in choices {

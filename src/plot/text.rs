@@ -172,18 +172,26 @@ fn em(font: &FontRef) -> f64 {
     f64::from(font.units_per_em().unwrap_or(2048.0))
 }
 
-/// Glyphs of a text of size 1 with their places, and its width.
-fn place(text: &str, face: Face) -> (Vec<(GlyphId, Face, f64, f64, f64)>, f64) {
+/// A glyph of a text of size 1: its place along the text, its raise and its own size.
+struct Placed {
+    id: GlyphId,
+    face: Face,
+    x: f64,
+    raise: f64,
+    scale: f64,
+}
+
+/// Glyphs of a text of size 1, and its width.
+fn place(text: &str, face: Face) -> (Vec<Placed>, f64) {
     let mut x = 0.0;
     let mut glyphs = Vec::new();
-    for run in runs(text, face) {
-        let font = font(run.face);
-        let unit = run.scale / em(font);
+    for Run { text, face, scale, raise } in runs(text, face) {
+        let font = font(face);
+        let unit = scale / em(font);
         let mut before = None;
-        for c in run.text.chars() {
-            let id = font.glyph_id(c);
+        for id in text.chars().map(|c| font.glyph_id(c)) {
             x += before.map_or(0.0, |b| f64::from(font.kern_unscaled(b, id))) * unit;
-            glyphs.push((id, run.face, x, run.raise, run.scale));
+            glyphs.push(Placed { id, face, x, raise, scale });
             x += f64::from(font.h_advance_unscaled(id)) * unit;
             before = Some(id);
         }
@@ -235,9 +243,9 @@ pub fn draw(canvas: &mut Canvas, text: &str, at: Point, align: Align, level: Lev
     };
     let outlines: Vec<Vec<(Point, Point)>> = glyphs
         .iter()
-        .map(|&(id, face, x, raise, scale)| {
-            let unit = scale * style.size / em(font(face));
-            outline(id, face, &|p| to_page(x * style.size + f64::from(p.x) * unit, raise * style.size + f64::from(p.y) * unit))
+        .map(|g| {
+            let unit = g.scale * style.size / em(font(g.face));
+            outline(g.id, g.face, &|p| to_page(g.x * style.size + f64::from(p.x) * unit, g.raise * style.size + f64::from(p.y) * unit))
         })
         .collect();
     if let Some(halo) = style.halo {

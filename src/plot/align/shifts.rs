@@ -41,7 +41,7 @@ impl Plot for ShiftsFigure {
     fn figure(&self) -> Result<Figure> {
         let before: Vec<Option<OffsetMas>> = self.blocks.iter().map(|b| b.before).collect();
         let after: Vec<Option<OffsetMas>> = self.blocks.iter().map(|b| b.after).collect();
-        let (zoom_before, zoom_after) = (zoom_radius(&before, 3.0), zoom_radius(&after, 6.0));
+        let (zoom_before, zoom_after) = (zoom_radius(&before), zoom_radius(&after));
         // Two pairs stand one above the other, and are less high.
         let ratio = if zoom_before.is_some() && zoom_after.is_some() { 0.82 } else { 1.0 };
         let mut panels = self.pair("Before", &before, zoom_before, ratio);
@@ -177,9 +177,9 @@ fn beam_panel(i: usize, o: OffsetMas, beam: Beam) -> Panel {
         .with(Points::new(vec![[o.dra, o.ddec]], color).symbol(Symbol::series(i)).radius(4.5))
 }
 
-/// Half-width of an inner panel if some blocks lie more than `ratio` times farther out than others: below a wide gap in
-/// log radius, with at least two blocks inside and rather more than fewer.
-fn zoom_radius(offsets: &[Option<OffsetMas>], ratio: f64) -> Option<f64> {
+/// Half-width of an inner panel where points overlap and others lie more than three times farther out: below a wide gap
+/// in log radius, with at least two blocks inside and rather more than fewer.
+fn zoom_radius(offsets: &[Option<OffsetMas>]) -> Option<f64> {
     let reach = |o: &OffsetMas| {
         let sigma = o.sigma_dra.max(o.sigma_ddec);
         o.dra.abs().max(o.ddec.abs()) + if sigma.is_finite() { sigma } else { 0.0 }
@@ -187,7 +187,14 @@ fn zoom_radius(offsets: &[Option<OffsetMas>], ratio: f64) -> Option<f64> {
     let mut radii: Vec<f64> = offsets.iter().flatten().map(reach).filter(|r| r.is_finite() && *r > 0.0).collect();
     radii.sort_by(f64::total_cmp);
     let last = *radii.last()?;
-    let crowded = |(i, w): (usize, &[f64])| (last > ratio * w[0]).then(|| ((w[1] / w[0]).ln() * (i + 1) as f64, i));
-    let (_, i) = radii.windows(2).enumerate().skip(1).filter_map(crowded).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    Some(1.25 * radii[i])
+    let gap = |(i, w): (usize, &[f64])| (last > 3.0 * w[0]).then(|| ((w[1] / w[0]).ln() * (i + 1) as f64, i));
+    let (_, i) = radii.windows(2).enumerate().skip(1).filter_map(gap).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    overlapping(offsets, 0.1 * last).then(|| 1.25 * radii[i])
+}
+
+/// True if two offsets lie closer than `distance`.
+fn overlapping(offsets: &[Option<OffsetMas>], distance: f64) -> bool {
+    let points: Vec<&OffsetMas> = offsets.iter().flatten().collect();
+    let close = |a: &OffsetMas, b: &OffsetMas| (a.dra - b.dra).hypot(a.ddec - b.ddec) < distance;
+    points.iter().enumerate().any(|(i, a)| points[..i].iter().any(|b| close(a, b)))
 }

@@ -149,9 +149,12 @@ impl Mark for Band {
         let floor = plane.rect.y1 + 10.0;
         for run in self.points.split(|p| p.iter().any(|v| !v.is_finite())) {
             // On a logarithmic axis a lower edge at or below zero lies below the frame.
-            let low = |p: &[f64; 3]| Some(plane.at([p[0], p[1]])).map(|q| if q[1].is_finite() { q } else { [q[0], floor] });
+            let low = |p: &[f64; 3]| match plane.at([p[0], p[1]]) {
+                [x, y] if !y.is_finite() => [x, floor],
+                at => at,
+            };
             let mut outline: Vec<Point> = run.iter().map(|p| plane.at([p[0], p[2]])).collect();
-            outline.extend(run.iter().rev().filter_map(low));
+            outline.extend(run.iter().rev().map(low));
             plane.canvas.fill(&outline, self.color, self.alpha);
         }
     }

@@ -7,7 +7,6 @@ mod samples;
 use ndarray::Array2;
 
 use super::align::*;
-use super::mark::*;
 use super::*;
 use crate::data::{Image, Unit};
 use crate::sky::{Celestial, Direction, Frame, Projection};
@@ -62,7 +61,7 @@ fn no_figure_touches_the_edge_of_its_page() {
             let (x, y) = (i % n_x, i / n_x);
             x < 4 || y < 4 || x >= n_x - 4 || y >= n_y - 4
         };
-        let inked = canvas.rgb().chunks_exact(3).enumerate().filter(|(i, p)| border(*i) && *p != &[255; 3]).count();
+        let inked = canvas.rgb().chunks_exact(3).enumerate().filter(|(i, p)| border(*i) && **p != [255; 3]).count();
         assert_eq!(inked, 0, "{name}: {inked} of the border pixels of {n_x} x {n_y} are not white");
     }
 }
