@@ -72,6 +72,10 @@ impl Terminal {
         if let Ok(mut state) = self.state.lock() {
             state.stage.clear();
         }
+        // Stopping the ticks waits for the thread that makes them: worth it on a terminal only.
+        if self.bar.is_hidden() {
+            return;
+        }
         self.bar.reset();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
             self.bar.set_style(style);
@@ -81,6 +85,9 @@ impl Terminal {
     }
 
     fn end_step(&self) {
+        if self.bar.is_hidden() {
+            return;
+        }
         self.bar.disable_steady_tick();
         self.bar.finish_and_clear();
     }
