@@ -325,6 +325,6 @@ mod tests {
         let (left, right) = (sky.apply(&normal, &solution.zeta, &mut work), sky.synthesis_adjoint(&b, &mut work));
         let miss: f64 = left.iter().zip(&right).map(|(a, b)| (a - b).norm_sqr()).sum();
         let size: f64 = right.iter().map(|x| x.norm_sqr()).sum();
-        assert!(miss < 1e-10 * size, "{miss} {size} {}", solution.iterations);
+        assert!(miss < 1e-8 * size, "{miss} {size} {}", solution.iterations);
     }
 }
