@@ -87,6 +87,12 @@ pub enum AlignError {
         /// The names there are.
         known: Vec<String>,
     },
+    /// No baseline length has signal.
+    #[error("no signal in {}: at no baseline length is the power 3 sigma above the noise", .names.join(", "))]
+    NoSignal {
+        /// The blocks.
+        names: Vec<String>,
+    },
     /// A number among the options is outside its range.
     #[error("option {option}: {value} is not usable, expected {expected}")]
     Option {
@@ -109,7 +115,10 @@ fn round_down(rad: f64) -> f64 {
 impl Explain for AlignError {
     fn kind(&self) -> Kind {
         match self {
-            AlignError::NoParallelHands { .. } | AlignError::NothingLeft { .. } | AlignError::NoSharedCells { .. } => Kind::Data,
+            AlignError::NoParallelHands { .. }
+            | AlignError::NothingLeft { .. }
+            | AlignError::NoSharedCells { .. }
+            | AlignError::NoSignal { .. } => Kind::Data,
             _ => Kind::User,
         }
     }

@@ -7,6 +7,7 @@ mod compat;
 mod error;
 mod find_offset;
 mod ingest;
+mod joint;
 mod pair;
 mod surface;
 mod uv_grid;
@@ -14,6 +15,9 @@ mod uv_grid;
 pub use error::AlignError;
 pub use find_offset::{Compat, FindOffsetOptions, NpixResult, Objective, OffsetFit, SigmaFrom, find_offset};
 pub use ingest::IngestCounts;
+pub use joint::{
+    BlockStatus, JointBlock, JointFit, JointOptions, SkyMap, Support, SupportOption, SupportPatch, SupportRegion, align_jointly,
+};
 pub use surface::CostSurface;
 pub use uv_grid::{UvCell, UvGrid, UvGridOptions, UvGridSpec, uv_grid};
 

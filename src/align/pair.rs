@@ -78,10 +78,11 @@ impl PairFit {
 
 /// Derivatives of half an objective with respect to the offset.
 #[derive(Debug, Clone, Copy, Default)]
-struct Local {
-    cost: f64,
-    gradient: [f64; 2],
-    hessian: [f64; 3],
+pub(super) struct Local {
+    pub cost: f64,
+    pub gradient: [f64; 2],
+    /// xx, xy, yy.
+    pub hessian: [f64; 3],
 }
 
 /// Weight of a cell in Σ W |a R - C|²: both variances count.
@@ -179,9 +180,9 @@ pub(super) fn apply([xx, xy, yy]: [f64; 3], g: [f64; 2]) -> [f64; 2] {
 }
 
 /// Damped Newton steps from `x`; steps are limited to a fraction of the fringe of the longest shared spacing.
-fn descend(mut x: [f64; 2], limit: f64, local: impl Fn([f64; 2]) -> Local) -> ([f64; 2], usize, bool) {
+pub(super) fn descend(mut x: [f64; 2], limit: f64, max_steps: usize, local: impl Fn([f64; 2]) -> Local) -> ([f64; 2], usize, bool) {
     let (mut now, mut damping) = (local(x), 0.0);
-    for iteration in 1..=60 {
+    for iteration in 1..=max_steps {
         if now.gradient == [0.0; 2] {
             return (x, iteration, true);
         }
@@ -213,7 +214,7 @@ fn descend(mut x: [f64; 2], limit: f64, local: impl Fn([f64; 2]) -> Local) -> ([
             }
         }
     }
-    (x, 60, false)
+    (x, max_steps, false)
 }
 
 /// Length that turns the longest shared spacing by a fifth of a turn.
@@ -227,7 +228,7 @@ pub(super) fn fit_complex(pairs: &[Pair], start: [f64; 2]) -> Option<PairFit> {
     let (mut x, mut a, mut iterations, mut converged) = (start, amplitude(pairs, start, 1.0), 0, false);
     for _ in 0..20 {
         let (before_x, before_a) = (x, a);
-        let (next, n, settled) = descend(x, limit, |x| complex_local(pairs, x, a));
+        let (next, n, settled) = descend(x, limit, 60, |x| complex_local(pairs, x, a));
         x = next;
         a = amplitude(pairs, x, a);
         (iterations, converged) = (iterations + n, settled);
@@ -263,7 +264,7 @@ pub(super) fn fit_complex(pairs: &[Pair], start: [f64; 2]) -> Option<PairFit> {
 
 /// Fits the offset from `start` with the phase-only chi-square.
 pub(super) fn fit_phase(pairs: &[Pair], start: [f64; 2]) -> Option<PairFit> {
-    let (x, iterations, converged) = descend(start, step_limit(pairs), |x| phase_local(pairs, x));
+    let (x, iterations, converged) = descend(start, step_limit(pairs), 60, |x| phase_local(pairs, x));
     let local = phase_local(pairs, x);
     let curvature = invert(local.hessian)?;
     let a = amplitude(pairs, x, 1.0);
