@@ -9,6 +9,7 @@ mod find_offset;
 mod ingest;
 mod joint;
 mod pair;
+mod profile;
 mod surface;
 mod uv_grid;
 
@@ -18,6 +19,7 @@ pub use ingest::IngestCounts;
 pub use joint::{
     BlockStatus, JointBlock, JointFit, JointOptions, SkyMap, Support, SupportOption, SupportPatch, SupportRegion, align_jointly,
 };
+pub use profile::{ProfileBin, uv_profile};
 pub use surface::CostSurface;
 pub use uv_grid::{UvCell, UvGrid, UvGridOptions, UvGridSpec, uv_grid};
 

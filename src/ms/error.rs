@@ -44,6 +44,12 @@ pub enum MsError {
     /// Another process is writing the set.
     #[error("the table {table} is being written by process {pid}")]
     BeingWritten { table: String, pid: i32 },
+    /// A set named twice where each must be another.
+    #[error("sets {first} and {second} of the list are the same")]
+    Twice { first: usize, second: usize },
+    /// Visibilities that only some of the sets hold.
+    #[error("{column} is in {having} and not in {missing}: joining would lose it")]
+    ColumnInSome { column: String, having: String, missing: String },
     /// A table of the set cannot be read.
     #[error("table {table}: {source}")]
     InTable { table: String, source: Box<MsError> },
@@ -96,6 +102,8 @@ impl Explain for MsError {
             | MsError::NotASet { .. }
             | MsError::Missing { .. }
             | MsError::BeingWritten { .. }
+            | MsError::Twice { .. }
+            | MsError::ColumnInSome { .. }
             | MsError::Unknown { .. }
             | MsError::Syntax { .. }
             | MsError::Empty { .. }
@@ -119,6 +127,9 @@ impl Explain for MsError {
             MsError::NotASet { hint, .. } => Some(hint.clone()),
             MsError::Missing { .. } => Some("check the path".to_string()),
             MsError::BeingWritten { .. } => Some("wait until that process has ended, or close the set there".to_string()),
+            MsError::ColumnInSome { .. } => {
+                Some("make the sets alike first, for example by shifting or splitting out the one column that you need".to_string())
+            }
             MsError::InTable { source, .. } => source.hint(),
             MsError::Unknown { existing, .. } | MsError::Empty { existing, .. } => {
                 (!existing.is_empty()).then(|| format!("the set has: {existing}"))

@@ -6,6 +6,7 @@ pub mod blocks;
 pub mod casacore;
 mod column_reader;
 pub mod content;
+pub mod concat;
 pub mod create;
 mod error;
 mod guard;

@@ -53,6 +53,27 @@ impl Direction {
         Direction { ra_rad: self.ra_rad + dra_rad / self.dec_rad.cos(), dec_rad: self.dec_rad + ddec_rad, ..self }
     }
 
+    /// The same direction in another frame; `None` unless both are J2000 or ICRS.
+    ///
+    /// J2000 is ICRS turned by the frame bias of IAU 2000, to the last digit what casacore does.
+    pub fn in_frame(self, frame: Frame) -> Option<Direction> {
+        if self.frame == frame {
+            return Some(self);
+        }
+        let (bias, _, _) = sofars::pnp::bp00(2_451_545.0, 0.0);
+        let ((sr, cr), (sd, cd)) = (self.ra_rad.sin_cos(), self.dec_rad.sin_cos());
+        let v = [cd * cr, cd * sr, sd];
+        let to: [f64; 3] = match (self.frame, frame) {
+            (Frame::Icrs, Frame::J2000) => std::array::from_fn(|i| (0..3).map(|j| bias[i][j] * v[j]).sum()),
+            (Frame::J2000, Frame::Icrs) => std::array::from_fn(|i| (0..3).map(|j| bias[j][i] * v[j]).sum()),
+            _ => return None,
+        };
+        let turn = to[1].atan2(to[0]) - self.ra_rad;
+        // The right ascension stays in the turn it was given in: -0.3 rad is not made 5.98.
+        let ra_rad = self.ra_rad + (turn + std::f64::consts::PI).rem_euclid(std::f64::consts::TAU) - std::f64::consts::PI;
+        Some(Direction::new(ra_rad, to[2].atan2(to[0].hypot(to[1])), frame))
+    }
+
     /// Angle to another direction of the same frame, rad (haversine: exact for small angles too).
     pub fn separation_rad(self, other: Direction) -> f64 {
         let (sd, sr) = (((other.dec_rad - self.dec_rad) / 2.0).sin(), ((other.ra_rad - self.ra_rad) / 2.0).sin());
@@ -88,6 +109,22 @@ impl std::fmt::Display for Direction {
 mod tests {
     use super::*;
     use crate::units::ARCSEC;
+
+    /// casatools 6.7: `me.measure(me.direction('ICRS', ra, dec), 'J2000')`.
+    #[test]
+    fn icrs_becomes_the_j2000_of_casacore_and_back() {
+        let known = [
+            (1.29051499, 0.53321619, 1.290515020484922, 0.5332161359440913),
+            (4.2, -1.1, -2.0831853425091515 + std::f64::consts::TAU, -1.0999999316888684),
+        ];
+        for (ra, dec, ra_j2000, dec_j2000) in known {
+            let icrs = Direction::new(ra, dec, Frame::Icrs);
+            let j2000 = icrs.in_frame(Frame::J2000).unwrap();
+            assert!((j2000.ra_rad - ra_j2000).abs() < 1e-14 && (j2000.dec_rad - dec_j2000).abs() < 1e-14);
+            assert!(j2000.in_frame(Frame::Icrs).unwrap().separation_rad(icrs) < 1e-15);
+        }
+        assert_eq!(Direction::new(1.0, 1.0, Frame::Galactic).in_frame(Frame::Icrs), None);
+    }
 
     #[test]
     fn a_small_move_is_its_own_separation() {
