@@ -4,9 +4,12 @@
 //! work; it hashes what is read, looks the key up, and runs, skips or restores. This room knows no verb and no file format: it
 //! stores bytes by key. Formats say what their content is through [`Content`].
 
+mod check;
 mod content;
+mod diff;
 mod error;
 mod explain;
+mod gc;
 mod hash;
 mod inplace;
 mod key;
@@ -23,8 +26,11 @@ mod store;
 mod time;
 mod usage;
 
+pub use check::{Checked, Checks, Found, Repeated, Role, check, compare};
 pub use content::{Content, Looking, Part, PartState, Piece, PlainFile, PlainFolder, Registry, Source, State, files_below};
+pub use diff::{CodeLine, Diff, FigureDiff, Moved, StepDiff, diff};
 pub use error::RunError;
+pub use gc::{Dropped, Keeping, gc};
 pub use hash::{Hash, Hasher, hash_file};
 pub use memo::{How, Memo, ReadFn};
 pub use reason::Reason;

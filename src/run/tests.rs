@@ -869,3 +869,124 @@ fn a_read_only_project_runs_without_a_store() {
         assert_eq!(p.count(), n);
     }
 }
+
+// --- check, diff, gc ---
+
+/// A script of two steps with a figure and a table, run once.
+fn small_run(p: &Project, mark: &str) -> Session {
+    let session = p.session();
+    let script = Script { hash: Hash::of(mark.as_bytes()), text: format!("let mark = \"{mark}\";\nshout(mark);\n"), cells: vec![] };
+    session.begin(script, Start::default());
+    let parameter = record::Parameter { name: "mark".into(), value: json!(mark), ..record::Parameter::default() };
+    session.parameter(parameter);
+    p.shout(&session, &["a.txt"], "out.txt", mark).unwrap();
+    let call = StepCall::new("measure", 1, json!({"in": "out.txt", "figure": "plots/f.png"})).reads("out.txt").writes("plots/f.png");
+    let measure = |context: &StepContext| {
+        let length = p.read("out.txt").len();
+        write_renamed(&session.place("plots/f.png"), &grey_png(length as u8 * 10))?;
+        context.figure(Figure { path: "plots/f.png".into(), width: 4, height: 4, alt: "grey".into(), ..Figure::default() });
+        let column = |name: &str| record::Column { name: name.into(), unit: String::new() };
+        context.table(record::Table {
+            title: "lengths".into(),
+            columns: vec![column("name"), column("length")],
+            rows: vec![vec![json!("out"), json!(length)]],
+            ..record::Table::default()
+        });
+        Ok(json!({"length": length as f64}))
+    };
+    session.step(&call, &Quiet::default(), measure).unwrap();
+    session.finish(None).unwrap();
+    session
+}
+
+fn grey_png(level: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, 4, 4);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.write_header().unwrap().write_image_data(&[level; 16]).unwrap();
+    out
+}
+
+#[test]
+fn a_check_holds_until_a_byte_changes() {
+    let p = Project::new();
+    small_run(&p, "!");
+    let take = || {
+        let record = Record::read(&p.path("plots")).unwrap();
+        check(record.run(None).unwrap(), p.dir.path(), &Registry::default(), &Quiet::default()).unwrap()
+    };
+    let checks = take();
+    let names: Vec<&str> = checks.paths.iter().map(|c| c.path.as_str()).collect();
+    assert_eq!(names, ["a.txt", "out.txt", "plots/f.png"]);
+    assert!(checks.holds());
+    p.write("out.txt", "ALPHA?");
+    let error = take().into_result().unwrap_err();
+    assert_eq!(error.kind, Kind::Check);
+    assert!(error.message.contains("output out.txt differs"), "{error}");
+    fs::remove_file(p.path("a.txt")).unwrap();
+    let failing: Vec<String> = take().failing().map(|c| c.to_string()).collect();
+    assert_eq!(failing[0], "input a.txt is not there");
+}
+
+#[test]
+fn a_run_and_its_repetition_are_compared_bit_by_bit() {
+    let (p, q, r) = (Project::new(), Project::new(), Project::new());
+    small_run(&p, "!");
+    small_run(&q, "!");
+    small_run(&r, "!!");
+    let read = |p: &Project| Record::read(&p.path("plots")).unwrap().runs.remove(0);
+    assert!(compare(&read(&p), &read(&q)).is_empty());
+    let found: Vec<String> = compare(&read(&p), &read(&r)).iter().map(|d| d.what.clone()).collect();
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].contains("out.txt has other bits") && found[2] == "length = 6, and 7 when repeated", "{found:?}");
+}
+
+#[test]
+fn a_diff_names_the_parameter_and_the_numbers_that_moved() {
+    let p = Project::new();
+    small_run(&p, "!");
+    let session = small_run(&p, "!!");
+    let record = Record::read(&p.path("plots")).unwrap();
+    let folder = p.path("compared");
+    let d = diff(&record.runs[0], &record.runs[1], 1e-9, session.root(), session.store(), Some(&folder)).unwrap();
+    assert_eq!(d.parameters.len(), 1);
+    assert_eq!(d.parameters[0].to_string(), r#"mark: "!" -> "!!""#);
+    assert_eq!(d.numbers.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["measure.length"]);
+    assert_eq!(d.tables[0].name, "lengths[out].length");
+    assert_eq!(d.code.iter().filter(|l| l.mark != ' ').count(), 2);
+    let figure = &d.figures[0];
+    assert_eq!((figure.changed, figure.note.as_str()), (Some(1.0), "100.000 % of the pixels differ"));
+    assert_eq!(fs::read(folder.join(figure.first.as_ref().unwrap())).unwrap(), grey_png(60), "the first figure comes from the store");
+    assert!(folder.join(figure.difference.as_ref().unwrap()).exists());
+    let same = diff(&record.runs[0], &record.runs[0], 0.0, session.root(), session.store(), None).unwrap();
+    assert!(same.is_empty());
+}
+
+#[test]
+fn gc_drops_what_no_recent_run_used() {
+    let p = Project::new();
+    let session = small_run(&p, "!");
+    small_run(&p, "!!");
+    let blobs = || fs::read_dir(p.path(".phangs/blobs")).unwrap().flatten().flat_map(|d| fs::read_dir(d.path()).unwrap()).count();
+    let long_ago = SystemTime::now() - Duration::from_secs(200 * 86_400);
+    let age = |folder: &str| {
+        for entry in walkdir(&p.path(folder)) {
+            fs::File::options().append(true).open(entry).unwrap().set_modified(long_ago).unwrap();
+        }
+    };
+    assert_eq!(blobs(), 4);
+    age(".phangs/blobs");
+    let none = gc(session.store(), Keeping::default(), false).unwrap();
+    assert_eq!((none.steps, none.blobs), (0, 0));
+    let tight = Keeping { cap_bytes: 150, ..Keeping::default() };
+    let would = gc(session.store(), tight, true).unwrap();
+    assert!(would.blobs > 0 && blobs() == 4, "{would:?}");
+    age(".phangs/steps");
+    small_run(&p, "!!");
+    let dropped = gc(session.store(), Keeping::default(), false).unwrap();
+    assert_eq!((dropped.steps, dropped.blobs, blobs()), (2, 2, 2), "what the last run used stays");
+}
+
+fn walkdir(folder: &Path) -> Vec<PathBuf> {
+    files_below(folder).unwrap().into_iter().filter_map(|(_, f)| f).collect()
+}
