@@ -20,6 +20,7 @@ mod placeholder;
 mod plan;
 mod reason;
 pub mod record;
+pub mod report;
 mod session;
 mod step;
 mod store;
