@@ -316,7 +316,7 @@ pub(super) fn mark_words(mark: Mark) -> (&'static str, &'static str) {
 pub(super) fn quality(q: &Quality) -> String {
     let (class, word) = mark_words(q.mark);
     let reason = if q.reason.is_empty() { String::new() } else { format!(" {}", esc(&q.reason)) };
-    badge(class, word) + &reason
+    format!("{}{reason}", badge(class, word))
 }
 
 pub(super) fn status_word(status: Status) -> &'static str {
