@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
-use rubbl_casatables::{CasaScalarData, Table, TableError, TableOpenMode, TableRecord};
+use rubbl_casatables::{Array, CasaScalarData, Table, TableError, TableOpenMode, TableRecord, TableRow};
 
 use super::error::MsError;
 
@@ -81,4 +81,33 @@ pub fn column_keywords(table: &mut Table, name: &str) -> Result<TableRecord, MsE
 /// True if a cell of an array column of floats has a value.
 pub fn is_defined(table: &mut Table, name: &str, row: u64) -> Result<bool, MsError> {
     array_cell::<f32>(table, name, row).map(|cell| cell.is_some_and(|values| !values.is_empty()))
+}
+
+/// One cell of an array column with its shape, first axis fastest; `None` where it has no value.
+///
+/// `row` is a row reader of the table: the only way in which rubbl tells shapes. It reads all columns of the row.
+pub fn shaped_cell<T: CasaScalarData + Copy>(
+    table: &mut Table,
+    row: &mut TableRow,
+    name: &str,
+    number: u64,
+) -> Result<Option<(Vec<usize>, Vec<T>)>, MsError> {
+    let Some(values) = array_cell::<T>(table, name, number)? else { return Ok(None) };
+    let failed = |e: TableError| casacore(format!("read column {name}, row {number}"), e);
+    table.read_row(row, number).map_err(failed)?;
+    macro_rules! try_axes {
+        ($($n:literal)*) => { $(
+            let mut cell = Array::from_shape_vec([0usize; $n], Vec::<T>::new()).unwrap_or_else(|_| unreachable!("no values, no length"));
+            match row.get_cell(name) {
+                Ok(found) => {
+                    cell = found;
+                    return Ok(Some((cell.shape().iter().rev().copied().collect(), values)));
+                }
+                Err(TableError::DimensionMismatch(_)) => drop(cell),
+                Err(e) => return Err(failed(e)),
+            }
+        )* };
+    }
+    try_axes!(1 2 3 4 5 6);
+    Err(MsError::Damaged(format!("column {name} has more than six axes in row {number}")))
 }

@@ -68,6 +68,15 @@ pub enum MsError {
     /// A direction in a frame that does not stay on the sky.
     #[error("field {field} has its phase center in frame {frame}; J2000, ICRS, B1950 or GALACTIC is expected")]
     Frame { field: String, frame: String },
+    /// A phase center that changes with time cannot be moved by an offset.
+    #[error("field {field} moves on the sky (a polynomial or an ephemeris)")]
+    Moving { field: String },
+    /// Single-dish spectra.
+    #[error("the set has FLOAT_DATA: spectra without phase cannot be moved")]
+    NoPhase,
+    /// A frame that a direction cannot be converted to.
+    #[error("{column} of row {row} is in frame {to}: a direction in {from} cannot be converted to it")]
+    NoConversion { column: String, row: u64, from: &'static str, to: String },
     /// An error of the operating system.
     #[error("cannot {what}: {message}")]
     Io { what: String, message: String, kind: Kind, hint: Option<String> },

@@ -5,21 +5,26 @@ pub mod atomic;
 pub mod blocks;
 pub mod casacore;
 mod column_reader;
-pub mod content;
 pub mod concat;
+pub mod content;
+mod copy_set;
 pub mod create;
 mod error;
 mod guard;
 pub mod history;
+mod labels;
 pub mod measurement_set;
+pub mod rotation;
 pub mod rows;
 pub mod scalars;
 mod schema;
 pub mod select;
 mod select_terms;
 mod selected;
+pub mod shift;
 mod subtables;
 mod subtables_read;
+pub mod summary;
 pub mod table_files;
 pub mod tiled_header;
 pub mod tiles;
@@ -31,16 +36,23 @@ pub use content::TableFolders;
 pub use create::{SetLayout, SetWriter, write_set};
 pub use error::MsError;
 pub use history::{HistoryEntry, append_history};
+pub use labels::Labels;
 pub use measurement_set::{Antenna, DataDescription, Field, MeasurementSet, Observation, Spw, StoredDirection, set_name};
 pub use rows::{RowIndex, Runs, Segment};
 pub use select::{Names, Selection, matching_spws};
 pub use selected::{Selected, SelectedWindow};
+pub use shift::{ShiftOptions, shift};
+pub use summary::{Summary, summary};
 pub use table_files::TableFiles;
 pub use tiles::{TileValue, TiledColumn};
 
 #[cfg(test)]
 mod create_tests;
 #[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
 mod scalars_tests;
+#[cfg(test)]
+mod shift_tests;
 #[cfg(test)]
 mod tests;

@@ -172,6 +172,7 @@ struct Inner {
     cell: CellType,
     big_endian: bool,
     rows: u64,
+    alone: bool,
     cubes: Vec<Option<TileCube>>,
     runs: Vec<RowRun>,
 }
@@ -241,6 +242,18 @@ impl TiledColumn {
     /// Shape of one cell, first axis fastest; `None` for a cell without a value.
     pub fn cell_shape(&self, row: u64) -> Option<&[usize]> {
         self.run_at(row).and_then(|run| self.cube_of(run)).map(|cube| cube.cell_shape.as_slice())
+    }
+    /// The files that hold the column.
+    pub fn files(&self) -> Vec<&Path> {
+        let mut paths: Vec<&Path> = self.inner.cubes.iter().flatten().map(|cube| cube.file.path.as_path()).collect();
+        paths.dedup();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+    /// True if its files hold no other column.
+    pub fn is_alone(&self) -> bool {
+        self.inner.alone
     }
     /// Rows of one tile at `row`: writers that keep to multiples of it fill whole tiles.
     pub fn tile_rows(&self, row: u64) -> Option<u64> {
@@ -464,8 +477,15 @@ fn open(table: &TableFiles, name: &str, write: bool) -> Result<Option<TiledColum
         };
         cubes.push(Some(tile_cube(&header, place, cube, file, write)?));
     }
-    let inner =
-        Inner { name: name.to_string(), cell: column.cell, big_endian: table.big_endian, rows: header.rows, cubes, runs: header.runs };
+    let inner = Inner {
+        name: name.to_string(),
+        cell: column.cell,
+        big_endian: table.big_endian,
+        rows: header.rows,
+        alone: header.columns.len() == 1,
+        cubes,
+        runs: header.runs,
+    };
     Ok(Some(TiledColumn { inner: Arc::new(inner) }))
 }
 

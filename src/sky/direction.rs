@@ -32,7 +32,9 @@ impl Frame {
 }
 
 /// A direction on the sky.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+///
+/// Written in scripts as a text, `"ICRS 04h55m45.8549s +30d33m03.7332s"`, or as the map of its fields.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Direction {
     /// Right ascension (longitude), rad.
     pub ra_rad: f64,
@@ -80,6 +82,28 @@ impl Direction {
         2.0 * (sd * sd + self.dec_rad.cos() * other.dec_rad.cos() * sr * sr).sqrt().min(1.0).asin()
     }
 
+    /// Offset to the east and north, rad, that [`moved`](Direction::moved) turns into `to`, a direction of the same frame.
+    pub fn offset_to(self, to: Direction) -> (f64, f64) {
+        let tau = std::f64::consts::TAU;
+        let dra = (to.ra_rad - self.ra_rad + tau / 2.0).rem_euclid(tau) - tau / 2.0;
+        (dra * self.dec_rad.cos(), to.dec_rad - self.dec_rad)
+    }
+
+    /// Reads a frame and two angles: `J2000 04h55m45.8549s +30d33m03.7332s`, `ICRS 04:55:45.8549 +30.33.03.7332`,
+    /// `ICRS 73.941deg 30.551deg`.
+    pub fn parse(text: &str) -> Result<Direction, String> {
+        let expected = "expected a direction with its frame, for example \"ICRS 04h55m45.8549s +30d33m03.7332s\"";
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [frame, ra, dec] = words[..] else { return Err(format!("\"{text}\": {expected}")) };
+        let frame = Frame::from_name(frame).ok_or_else(|| format!("\"{text}\": frame {frame} is unknown: {expected}"))?;
+        let ra_rad = hours(ra).map(|h| h * std::f64::consts::TAU / 24.0).or_else(|| angle(ra));
+        let dec_rad = degrees(dec).map(f64::to_radians).or_else(|| angle(dec)).filter(|d| d.abs() <= std::f64::consts::FRAC_PI_2);
+        match (ra_rad, dec_rad) {
+            (Some(ra_rad), Some(dec_rad)) => Ok(Direction { ra_rad, dec_rad, frame }),
+            _ => Err(format!("\"{text}\": {expected}")),
+        }
+    }
+
     /// `04:55:45.854900 +30.33.03.73320`, as CASA prints directions.
     pub fn sexagesimal(self) -> String {
         let tau = std::f64::consts::TAU;
@@ -102,6 +126,55 @@ impl Direction {
 impl std::fmt::Display for Direction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.frame.name(), self.sexagesimal())
+    }
+}
+
+/// `04h55m45.8549s` or `04:55:45.8549`, in hours.
+fn hours(text: &str) -> Option<f64> {
+    sexagesimal_parts(text, &[['h', 'm', 's'], [':', ':', '\0']])
+}
+
+/// `+30d33m03.7332s`, `+30:33:03.7` or CASA's `+30.33.03.7332`, in degrees.
+fn degrees(text: &str) -> Option<f64> {
+    sexagesimal_parts(text, &[['d', 'm', 's'], [':', ':', '\0'], ['.', '.', '\0']])
+}
+
+/// Three numbers with these marks between (and after, unless the mark is NUL), joined as n + n/60 + n/3600.
+fn sexagesimal_parts(text: &str, marks: &[[char; 3]]) -> Option<f64> {
+    let (sign, rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    marks.iter().find_map(|[a, b, c]| {
+        let (first, rest) = rest.split_once(*a)?;
+        let (second, third) = rest.split_once(*b)?;
+        let third = if *c == '\0' { third } else { third.strip_suffix(*c)? };
+        let (whole, minutes): (u32, u32) = (first.parse().ok()?, second.parse().ok()?);
+        let seconds: f64 = third.parse().ok().filter(|s| (0.0..60.0).contains(s))?;
+        (minutes < 60).then_some(sign * (f64::from(whole) + f64::from(minutes) / 60.0 + seconds / 3600.0))
+    })
+}
+
+fn angle(text: &str) -> Option<f64> {
+    crate::units::Angle::parse(text).ok().map(|a| a.0)
+}
+
+impl<'de> serde::Deserialize<'de> for Direction {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Direction, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Fields {
+            ra_rad: f64,
+            dec_rad: f64,
+            frame: Frame,
+        }
+        use serde::de::Error;
+        match serde_json::Value::deserialize(d)? {
+            serde_json::Value::String(text) => Direction::parse(&text).map_err(D::Error::custom),
+            other => {
+                let f: Fields = serde_json::from_value(other).map_err(D::Error::custom)?;
+                Ok(Direction::new(f.ra_rad, f.dec_rad, f.frame))
+            }
+        }
     }
 }
 
@@ -137,5 +210,27 @@ mod tests {
     fn no_field_of_a_printed_direction_shows_sixty() {
         let d = Direction::new((3599.9999999 / 86400.0) * std::f64::consts::TAU, -(59.9999999999 * ARCSEC), Frame::J2000);
         assert_eq!(d.sexagesimal(), "01:00:00.000000 -00.01.00.00000");
+    }
+
+    #[test]
+    fn written_directions_are_read() {
+        let a = Direction::parse("J2000 04h55m45.8549s +30d33m03.7332s").unwrap();
+        for text in ["J2000 04:55:45.8549 +30.33.03.7332", "j2000 04:55:45.8549 30:33:03.7332"] {
+            assert_eq!(Direction::parse(text).unwrap(), a);
+        }
+        assert!((a.ra_rad - 1.2905149857757043).abs() < 1e-9 && (a.dec_rad - 0.5332161855486108).abs() < 1e-9);
+        assert_eq!(Direction::parse("ICRS 10deg -0d00m30s").unwrap().dec_rad, -(30f64 / 3600.0).to_radians());
+        for text in ["04h55m45s +30d33m03s", "FK5 1deg 2deg", "ICRS 4 5", "ICRS 1deg 95deg", "ICRS 04h61m00s 1deg"] {
+            assert!(Direction::parse(text).unwrap_err().contains("expected a direction"), "{text}");
+        }
+        let shown: Direction = serde_json::from_value(serde_json::to_value(a).unwrap()).unwrap();
+        assert_eq!(shown, a);
+    }
+
+    #[test]
+    fn an_offset_leads_where_it_says() {
+        let (a, b) = (Direction::new(0.1, 1.2, Frame::Icrs), Direction::new(0.1 - std::f64::consts::TAU + 1e-6, 1.2 - 3e-6, Frame::Icrs));
+        let (east, north) = a.offset_to(b);
+        assert!(a.moved(east, north).separation_rad(b) < 1e-15);
     }
 }
