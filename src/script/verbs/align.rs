@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::align::{FindOffsetOptions, OffsetFit, UvGridOptions, find_offset};
-use crate::data::ShiftRow;
+use crate::align::{
+    BlockStatus, FindOffsetOptions, JointBlock, JointFit, JointOptions, OffsetFit, UvGrid, UvGridOptions, align_jointly, find_offset,
+    uv_grid, uv_profile,
+};
+use crate::data::{ShiftRow, VisSource};
 use crate::error::{Error, Result};
 use crate::ms::select::Selection;
 use crate::options::Options;
@@ -16,7 +19,7 @@ use crate::units::{ARCSEC, MAS};
 use super::sets::{Blocks, SetArg};
 
 /// The verbs of this group.
-pub static VERBS: &[&Verb] = &[&UV_GRID, &FIND_OFFSET];
+pub static VERBS: &[&Verb] = &[&BEST_BLOCK, &ALIGN_JOINTLY, &FIND_OFFSET, &UV_GRID, &UV_PROFILE];
 
 /// An offset with unit and direction in its names, as scripts read it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -236,4 +239,196 @@ pub fn extend(value: &mut Value, more: Value) -> Result<()> {
         }
         _ => Err(Error::internal("a record is not a map")),
     }
+}
+
+static ALIGN_JOINTLY: Verb = Verb {
+    name: "align_jointly",
+    group: "Alignment",
+    summary: "Finds the offsets of all blocks at once, relative to a reference, against a common unknown sky.",
+    details: "One image of the sky, an offset and a flux scale for each block are fitted to all samples; the errors include that the sky is \
+              unknown. Blocks need no uv cells in common. A block that cannot be trusted has no offset, and the reason instead. Windows are looked up \
+              in the reference (the first block if none is named) and found by frequency in the others.",
+    inputs: &[Input::new("blocks", InputKind::MsList, "Two or more sets, or blocks of sets (`a.ms#0`).")],
+    options: &[JointOptions::PARAMS, Selection::PARAMS],
+    defaults: defaults2::<JointOptions, Selection>,
+    returns: "Alignment: `reference`, `seed`, `offsets` (an Offset for every block but the reference, in the order given), `support`, `remarks`, \
+              `iterations`, `converged` (true if every block is aligned)",
+    effects: Effects::Reads,
+    examples: &[
+        Example {
+            title: "Offsets come back within their errors.",
+            script: "let s = simulate(\"demo\", #{ long: 2, short: 1 });\nlet fit = align_jointly(s.long + s.short, #{ reference: \"LB1\", spw: 0 });\n\
+                     let off = (fit.offsets[0].offset.dra_mas - s.truth.ebs[1].rel_as[0] * 1000.0) / fit.offsets[0].sigma.dra_mas;\nabs(off) < 4.0",
+            result: "true",
+            tolerance: 0.0,
+        },
+        Example {
+            title: "One block has nothing to be aligned with.",
+            script: "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 5, integrations: 3 });\nalign_jointly(s.long)",
+            result: "error: ",
+            tolerance: 0.0,
+        },
+    ],
+    see: "docs/decisions.md (joint alignment)",
+    check: check_options2::<JointOptions, Selection>,
+    run: run_align_jointly,
+    ..Verb::EMPTY
+};
+
+fn run_align_jointly(call: &Call, work: &Work) -> Result<Value> {
+    let (sets, options) = (SetArg::list(call.context, call.list(0))?, call.options::<JointOptions>()?);
+    let i_reference = match &options.reference {
+        Some(name) => position(&sets, name)?,
+        None => 0,
+    };
+    let Some(first) = sets.get(i_reference) else {
+        return Err(Error::user("`align_jointly` got no blocks").hint("give two or more sets"));
+    };
+    let others: Vec<SetArg> = sets.iter().enumerate().filter(|(i, _)| *i != i_reference).map(|(_, s)| s.clone()).collect();
+    let blocks = Blocks::open(first, &others, &call.options::<Selection>()?)?;
+    // The order of the call again: the fit does not depend on it, its table does.
+    let mut sources: Vec<&dyn VisSource> = blocks.others.iter().map(|b| b as &dyn VisSource).collect();
+    sources.insert(i_reference, &blocks.reference);
+    let fit = align_jointly(&sources, &options, work.notice)?;
+    let offsets = fit.blocks.iter().filter(|b| b.status != BlockStatus::Reference);
+    let offsets = offsets.map(|b| joint_offset(b, &fit)).collect::<Result<Vec<Value>>>()?;
+    let fields = json!({
+        "reference": fit.reference,
+        "seed": fit.seed,
+        "offsets": offsets,
+        "support": fit.support.to_string(),
+        "remarks": fit.remarks,
+        "iterations": fit.iterations,
+        "converged": fit.converged,
+        "$figure": super::figures::common_sky_data(&fit),
+    });
+    record("Alignment", fit.to_string(), fields)
+}
+
+/// The place of a block in a list, by its name.
+pub fn position(sets: &[SetArg], name: &str) -> Result<usize> {
+    sets.iter().position(|s| s.name() == name).ok_or_else(|| {
+        let names: Vec<String> = sets.iter().map(SetArg::name).collect();
+        let near =
+            crate::options::nearest(name, names.iter().map(String::as_str)).map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default();
+        Error::user(format!("no block is named \"{name}\"{near}")).hint(format!("the blocks are: {}", names.join(", ")))
+    })
+}
+
+fn joint_offset(b: &JointBlock, fit: &JointFit) -> Result<Value> {
+    let measured = Measured {
+        block: b.name.clone(),
+        reference: fit.reference.clone(),
+        method: "joint".into(),
+        offset: b.offset.map(OffsetMas::from),
+        sigma: b.sigma.map(OffsetMas::from),
+        correlation: b.offset.map(|_| b.correlation),
+        amplitude_ratio: b.offset.map(|_| b.gain),
+        chi2_reduced: Some(b.chi2_reduced).filter(|c| c.is_finite()),
+        beam: Some(BeamMas::from((b.beam_rad, b.beam_rad, 0.0))),
+        cells: b.cells as u64,
+        shared_cells: None,
+        converged: b.status == BlockStatus::Aligned,
+        reason: match &b.status {
+            BlockStatus::NotAligned(reason) => reason.clone(),
+            _ => String::new(),
+        },
+    };
+    let mut value = record("Offset", measured.summary(), &measured)?;
+    let finite = |x: f64| Some(x).filter(|x| x.is_finite());
+    extend(
+        &mut value,
+        json!({ "ambiguity": finite(b.ambiguity), "significance": finite(b.significance), "scatter_factor": b.scatter_factor }),
+    )?;
+    Ok(value)
+}
+
+static BEST_BLOCK: Verb = Verb {
+    name: "best_block",
+    group: "Alignment",
+    summary: "Returns the block of the highest signal to noise.",
+    details: "Signal to noise is the square root of Σ (w |V|² − 2) over uv cells of the whole block: what a fit of a position can use.",
+    inputs: &[Input::new("blocks", InputKind::MsList, "Sets, or blocks of sets.")],
+    options: &[Selection::PARAMS],
+    defaults: defaults::<Selection>,
+    returns: "The set, as it was given.",
+    effects: Effects::Reads,
+    examples: &[Example {
+        title: "The deeper of two blocks.",
+        script: "let s = simulate(\"demo\", #{ long: 1, short: 1, antennas: 8, integrations: 6 });\nfile_name(best_block(s.long + s.short))",
+        result: "SB1.ms",
+        tolerance: 0.0,
+    }],
+    check: check_options::<Selection>,
+    run: |call, work| {
+        let (sets, selection) = (SetArg::list(call.context, call.list(0))?, call.options::<Selection>()?);
+        let mut best: Option<(f64, &Value)> = None;
+        for (set, value) in sets.iter().zip(call.list(0)) {
+            let grid = uv_grid(&set.select(&selection)?, &UvGridOptions::default(), work.notice)?;
+            let snr = signal_to_noise(&grid);
+            if best.is_none_or(|(highest, _)| snr > highest) {
+                best = Some((snr, value));
+            }
+        }
+        best.map(|(_, value)| value.clone()).ok_or_else(|| Error::user("`best_block` got no blocks"))
+    },
+    ..Verb::EMPTY
+};
+
+fn signal_to_noise(grid: &UvGrid) -> f64 {
+    grid.cells().iter().map(|c| c.weight * c.vis.norm_sqr() - 2.0).sum::<f64>().max(0.0).sqrt()
+}
+
+crate::options! {
+    /// Options of `uv_profile`.
+    pub struct ProfileOptions {
+        /// Rings of equal width in log uv distance.
+        ["1"] bins: usize = 30,
+    }
+}
+
+static UV_PROFILE: Verb = Verb {
+    name: "uv_profile",
+    group: "Alignment",
+    summary: "Averages a block and a reference in rings of the uv plane, before and after taking an offset out.",
+    inputs: &[
+        Input::new("reference", InputKind::Ms, "The reference."),
+        Input::new("ms", InputKind::Ms, "The block."),
+        Input::new("offset", InputKind::Record("Offset"), "Its offset, from `find_offset` or `align_jointly`."),
+    ],
+    options: &[ProfileOptions::PARAMS, Selection::PARAMS],
+    defaults: defaults2::<ProfileOptions, Selection>,
+    returns: "UvProfile: `reference`, `before`, `after`: lists of rings (`uv_lambda`, `real_jy`, `imag_jy`, `sigma_jy`, `cells`)",
+    effects: Effects::Reads,
+    examples: &[Example {
+        title: "Rings hold the same cells before and after.",
+        script: "let s = simulate(\"demo\", #{ long: 2, short: 0, antennas: 8, integrations: 6 });\nlet o = find_offset(s.long[0], s.long[1]);\n\
+                 let p = uv_profile(s.long[0], s.long[1], o);\np.before[3].cells == p.after[3].cells",
+        result: "true",
+        tolerance: 0.0,
+    }],
+    check: check_options2::<ProfileOptions, Selection>,
+    run: run_uv_profile,
+    ..Verb::EMPTY
+};
+
+fn run_uv_profile(call: &Call, work: &Work) -> Result<Value> {
+    let (reference, block) = (SetArg::new(call.context, &call.args[0])?, SetArg::new(call.context, &call.args[1])?);
+    let blocks = Blocks::open(&reference, &[block], &call.options::<Selection>()?)?;
+    let options = UvGridOptions::default();
+    let (reference, block) = (uv_grid(&blocks.reference, &options, work.notice)?, uv_grid(&blocks.others[0], &options, work.notice)?);
+    let range = (reference.min_uv_lambda().min(block.min_uv_lambda()).max(1.0), reference.max_uv_lambda().max(block.max_uv_lambda()));
+    let n_bins = call.options::<ProfileOptions>()?.bins;
+    let measured: Measured =
+        serde_json::from_value(call.args[2].clone()).map_err(|e| Error::internal(format!("an Offset record is damaged: {e}")))?;
+    let offset = measured.offset.map_or(Offset::ZERO, |o| Offset::from_mas(o.dra_mas, o.ddec_mas));
+    let fields = json!({
+        "reference_name": reference.name(),
+        "block_name": block.name(),
+        "reference": uv_profile(&reference, Offset::ZERO, range, n_bins),
+        "before": uv_profile(&block, Offset::ZERO, range, n_bins),
+        "after": uv_profile(&block, offset, range, n_bins),
+        "offset": measured,
+    });
+    record("UvProfile", format!("{} against {} in {n_bins} rings", block.name(), reference.name()), fields)
 }

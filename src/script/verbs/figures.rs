@@ -5,19 +5,22 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::align::{OffsetFit, UvGrid};
+use crate::align::{JointFit, OffsetFit, ProfileBin, UvGrid};
 use crate::error::{Error, Result};
-use crate::plot::Plot;
-use crate::plot::align::{BlockShift, CostSurface, OffsetMas as PlotOffset, ShiftsFigure, UvOverlapFigure};
+use crate::plot::align::{
+    BlockFit, BlockShift, CommonSkyFigure, CostSurface, OffsetMas as PlotOffset, ProfileBin as PlotBin, ShiftsFigure, UvOverlapFigure,
+    UvProfileFigure,
+};
+use crate::plot::{Plot, SkyImage};
 use crate::run::Hash;
 use crate::run::record::Figure;
 use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work};
-use crate::units::MAS;
+use crate::units::{ARCSEC, MAS};
 
 use super::align::Measured;
 
 /// The verbs of this group.
-pub static VERBS: &[&Verb] = &[&PLOT_UV_OVERLAP, &PLOT_SHIFTS];
+pub static VERBS: &[&Verb] = &[&PLOT_UV_OVERLAP, &PLOT_SHIFTS, &PLOT_UV_PROFILE, &PLOT_COMMON_SKY];
 
 /// Writes a figure into the project and tells the run.
 pub fn show(call: &Call, work: &Work, i_file: usize, figure: &impl Plot) -> Result<Value> {
@@ -219,4 +222,132 @@ fn plot_shifts(call: &Call, work: &Work) -> Result<Value> {
         .collect();
     let reference_name = before.first().map_or(String::new(), |b| b.reference.clone());
     show(call, work, 2, &ShiftsFigure { reference_name, blocks })
+}
+
+static PLOT_UV_PROFILE: Verb = Verb {
+    name: "plot_uv_profile",
+    group: "Figures",
+    summary: "Shows amplitude and phase against uv distance, of a block and the reference, before and after the shift.",
+    inputs: &[
+        Input::new("profile", InputKind::Record("UvProfile"), "A result of `uv_profile`."),
+        Input::new("file", InputKind::FileOut, "PNG file."),
+    ],
+    returns: "`figure`: its path; `alt`: what it shows, in words",
+    effects: Effects::Shows,
+    examples: &[Example {
+        title: "Two simulated blocks.",
+        script: "let s = simulate(\"demo\", #{ long: 2, short: 0, antennas: 8, integrations: 6 });\nlet o = find_offset(s.long[0], s.long[1]);\n\
+                 plot_uv_profile(uv_profile(s.long[0], s.long[1], o), \"profile.png\").figure",
+        result: "profile.png",
+        tolerance: 0.0,
+    }],
+    run: plot_uv_profile,
+    ..Verb::EMPTY
+};
+
+fn plot_uv_profile(call: &Call, work: &Work) -> Result<Value> {
+    #[derive(Deserialize)]
+    struct Profile {
+        reference_name: String,
+        block_name: String,
+        reference: Vec<ProfileBin>,
+        before: Vec<ProfileBin>,
+        after: Vec<ProfileBin>,
+        offset: Measured,
+    }
+    let p: Profile =
+        serde_json::from_value(call.args[0].clone()).map_err(|e| Error::internal(format!("a UvProfile record is damaged: {e}")))?;
+    let highest = p.reference.iter().chain(&p.before).map(ProfileBin::amplitude_jy).fold(0.0, f64::max);
+    let (unit, factor) = if highest < 0.3 { ("mJy", 1e3) } else { ("Jy", 1.0) };
+    let bins = |bins: &[ProfileBin]| bins.iter().map(|b| plot_bin(b, factor)).collect::<Vec<PlotBin>>();
+    let figure = UvProfileFigure {
+        reference_name: p.reference_name,
+        block_name: p.block_name,
+        unit: unit.into(),
+        reference: bins(&p.reference),
+        before: bins(&p.before),
+        after: bins(&p.after),
+        offset: plot_offset(&p.offset),
+    };
+    show(call, work, 1, &figure)
+}
+
+/// Phase errors are those of a vector whose two components have the error `sigma_jy`; without signal every phase is possible.
+fn plot_bin(b: &ProfileBin, factor: f64) -> PlotBin {
+    PlotBin {
+        uv_klambda: b.uv_lambda / 1e3,
+        amplitude: b.amplitude_jy() * factor,
+        sigma_amplitude: b.sigma_jy * factor,
+        phase_deg: b.phase_rad().to_degrees(),
+        sigma_phase_deg: (b.sigma_jy / b.amplitude_jy()).to_degrees().min(180.0),
+    }
+}
+
+/// What the figure of a joint fit needs, kept in its record.
+#[derive(Debug, Serialize, Deserialize)]
+struct CommonSkyData {
+    n_x: usize,
+    pixel_arcsec: f64,
+    center_east_arcsec: f64,
+    center_north_arcsec: f64,
+    image: Vec<f32>,
+    envelope: Vec<f32>,
+    blocks: Vec<(String, f64, bool)>,
+}
+
+/// The data of [`plot_common_sky`] from a fit.
+pub fn common_sky_data(fit: &JointFit) -> Value {
+    let arcsec = |rad: f64| rad / ARCSEC;
+    let data = CommonSkyData {
+        n_x: fit.image.data.ncols(),
+        pixel_arcsec: arcsec(fit.image.pixel_rad),
+        center_east_arcsec: arcsec(fit.image.center.dra_rad),
+        center_north_arcsec: arcsec(fit.image.center.ddec_rad),
+        image: fit.image.data.iter().map(|x| *x as f32).collect(),
+        envelope: fit.envelope.data.iter().map(|x| *x as f32).collect(),
+        blocks: fit.blocks.iter().map(|b| (b.name.clone(), b.chi2_reduced, b.offset.is_some() || b.name == fit.reference)).collect(),
+    };
+    serde_json::to_value(data).unwrap_or(Value::Null)
+}
+
+static PLOT_COMMON_SKY: Verb = Verb {
+    name: "plot_common_sky",
+    group: "Figures",
+    summary: "Shows the sky that a joint alignment found, and how well each block agrees with it.",
+    inputs: &[
+        Input::new("fit", InputKind::Record("Alignment"), "A result of `align_jointly`."),
+        Input::new("file", InputKind::FileOut, "PNG file."),
+    ],
+    returns: "`figure`: its path; `alt`: what it shows, in words",
+    effects: Effects::Shows,
+    examples: &[Example {
+        title: "The sky of three simulated blocks.",
+        script: "let s = simulate(\"demo\", #{ long: 2, short: 1 });\nplot_common_sky(align_jointly(s.long + s.short, #{ spw: 0 }), \"sky.png\").figure",
+        result: "sky.png",
+        tolerance: 0.0,
+    }],
+    run: plot_common_sky,
+    ..Verb::EMPTY
+};
+
+fn plot_common_sky(call: &Call, work: &Work) -> Result<Value> {
+    let Some(data) = figure_data::<CommonSkyData>(call, &call.args[0])? else {
+        return Err(Error::internal("an Alignment record has no figure data"));
+    };
+    let n_x = data.n_x.max(1);
+    let shape = (data.image.len() / n_x, n_x);
+    let damaged = |_| Error::internal("the sky of an Alignment record is damaged");
+    // Maps of the fit have x to the east; figures have it to the west, as images do.
+    let flipped = |v: Vec<f32>| Array2::from_shape_vec(shape, v).map(|a| a.slice(ndarray::s![.., ..;-1]).to_owned()).map_err(damaged);
+    let values = flipped(data.image)?.mapv(|x| x * 1e3 / (data.pixel_arcsec * data.pixel_arcsec) as f32);
+    let envelope = flipped(data.envelope)?;
+    let middle = [(n_x - 1 - n_x / 2) as f64, (shape.0 / 2) as f64];
+    let center_px = [middle[0] + data.center_east_arcsec / data.pixel_arcsec, middle[1] - data.center_north_arcsec / data.pixel_arcsec];
+    let figure = CommonSkyFigure {
+        sky: SkyImage { values, cell_arcsec: [data.pixel_arcsec; 2], center_px, beam: None },
+        label: "Intensity (mJy arcsec^{-2})".into(),
+        support: Some(envelope.mapv(|e| e > 0.5)),
+        blocks: data.blocks.into_iter().map(|(name, chi2_reduced, aligned)| BlockFit { name, chi2_reduced, aligned }).collect(),
+    };
+    show(call, work, 1, &figure)
 }

@@ -3,13 +3,15 @@
 use super::verb::Verb;
 
 mod align;
+mod data;
 mod figures;
 mod run;
 mod sets;
 mod simulate;
+mod tables;
 
 pub use run::shown;
 pub use sets::SetArg;
 
 /// All groups in the order in which help lists them.
-pub static GROUPS: &[&[&Verb]] = &[run::VERBS, simulate::VERBS, align::VERBS, figures::VERBS];
+pub static GROUPS: &[&[&Verb]] = &[run::VERBS, simulate::VERBS, data::VERBS, align::VERBS, figures::VERBS, tables::VERBS];
