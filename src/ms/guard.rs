@@ -5,10 +5,11 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use super::aipsio::AipsIo;
 use super::casacore::{self, short_name};
 use super::error::MsError;
 use super::measurement_set::Metadata;
-use super::table_files::TableFiles;
+use super::table_files::{Manager, TableFiles};
 use super::tiles::TiledColumn;
 use crate::error::{Error, Result};
 
@@ -94,13 +95,16 @@ fn writer_of(file: &File) -> Option<i32> {
     (asked == 0 && lock.l_type != libc::F_UNLCK as libc::c_short).then_some(lock.l_pid)
 }
 
-/// Refuses tile files that are shorter than their headers say.
-pub fn check_tile_files(files: &TableFiles) -> Result<(), MsError> {
+/// Refuses files of storage managers that are missing or shorter than their headers say.
+pub fn check_files(files: &TableFiles) -> Result<(), MsError> {
     for manager in &files.managers {
         let number = manager.number;
         let path = files.manager_file(number);
         if !path.is_file() && files.separate_files && manager.kind != "MemoryStMan" && !manager.kind.contains("Engine") {
             return Err(MsError::Damaged(format!("{} of {} is missing", short_name(&path), manager.kind)));
+        }
+        if manager.kind == "StandardStMan" || manager.kind == "IncrementalStMan" {
+            check_buckets(files, manager)?;
         }
         if manager.kind.starts_with("Tiled") {
             for column in files.columns.iter().filter(|c| c.manager == number && c.array).take(1) {
@@ -109,6 +113,29 @@ pub fn check_tile_files(files: &TableFiles) -> Result<(), MsError> {
         }
     }
     Ok(())
+}
+
+/// Refuses a standard or incremental storage manager whose buckets are not all there.
+fn check_buckets(files: &TableFiles, manager: &Manager) -> Result<(), MsError> {
+    const HEADER: u64 = 512;
+    if !files.separate_files {
+        return Ok(());
+    }
+    let path = files.manager_file(manager.number);
+    let failed = |e| MsError::io(format!("read {}", short_name(&path)), e);
+    let mut header = Vec::new();
+    let file = File::open(&path).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?.len();
+    file.take(HEADER).read_to_end(&mut header).map_err(failed)?;
+    let io = &mut AipsIo::in_order(&header, files.big_endian);
+    let (kind, version) = io.start_any()?;
+    let with_order = if kind == "StandardStMan" { version >= 3 } else { version >= 5 };
+    if with_order {
+        io.bool()?;
+    }
+    let (bytes, n) = (u64::from(io.u32()?), u64::from(io.u32()?));
+    let expected = HEADER + bytes * n;
+    if found >= expected { Ok(()) } else { Err(MsError::Damaged(format!("{} has {found} bytes, {expected} expected", short_name(&path)))) }
 }
 
 /// Refuses a table that lacks the columns of a MeasurementSet.

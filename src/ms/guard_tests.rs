@@ -48,12 +48,15 @@ fn what_is_no_set_is_said_to_be_none() {
     "#);
     assert_eq!(MeasurementSet::open(path("a.tar")).unwrap_err().kind, Kind::User);
     let Some((_set_folder, ms)) = tiny("LB1") else { return };
-    insta::assert_snapshot!(complaint(&ms.path.join("FIELD")), @"");
+    insta::assert_snapshot!(complaint(&ms.path.join("FIELD")), @r#"
+    not a MeasurementSet: a casacore table without column ANTENNA1
+      hint: the table has other columns than the main table of a set
+    "#);
 }
 
 #[test]
 fn a_truncated_set_is_refused_when_it_is_opened() {
-    for (file, part) in [
+    let cases = [
         ("table.f8_TSM1", 0.9),
         ("table.f8", 0.5),
         ("table.dat", 0.5),
@@ -62,18 +65,37 @@ fn a_truncated_set_is_refused_when_it_is_opened() {
         ("table.f3", 0.1),
         ("FIELD/table.f0", 0.3),
         ("SPECTRAL_WINDOW/table.dat", 0.7),
-    ] {
+    ];
+    let mut all = Vec::new();
+    for (file, part) in cases {
         let Some((_folder, ms)) = tiny("LB1") else { return };
         shorten(&ms.path.join(file), part);
         let message = complaint(&ms.path);
-        println!("{file}: {message}");
+        assert!(message.contains("hint: the copy may be incomplete"), "{message}");
+        all.push(format!("{file}: {}", message.lines().next().unwrap_or_default()));
     }
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    table.f8_TSM1: the table files are damaged: table.f8_TSM1 has 117964 bytes, 131072 expected
+    table.f8: a table description is incomplete: 647 bytes expected, 323 found
+    table.dat: a table description is incomplete: 10479 bytes expected, 5239 found
+    table.f5: the table files are damaged: table.f5 has 13209 bytes, 66048 expected
+    table.f5: a table description is incomplete: 4 bytes expected, 0 found
+    table.f3: the table files are damaged: table.f3 has 3336 bytes, 33280 expected
+    FIELD/table.f0: table FIELD: the table files are damaged: table.f0 has 1384 bytes, 4616 expected
+    SPECTRAL_WINDOW/table.dat: table SPECTRAL_WINDOW: a table description is incomplete: 5126 bytes expected, 3588 found
+    "#);
     let Some((_folder, ms)) = tiny("LB1") else { return };
     std::fs::remove_file(ms.path.join("table.f5")).unwrap();
-    insta::assert_snapshot!(complaint(&ms.path), @"");
+    insta::assert_snapshot!(complaint(&ms.path), @r#"
+    the table files are damaged: table.f5 of StandardStMan is missing
+      hint: the copy may be incomplete, or the set is still being written; compare its sizes with the original
+    "#);
     let Some((_folder, ms)) = tiny("LB1") else { return };
     std::fs::remove_dir_all(ms.path.join("FIELD")).unwrap();
-    insta::assert_snapshot!(complaint(&ms.path), @"");
+    insta::assert_snapshot!(complaint(&ms.path), @r#"
+    the set has no table FIELD
+      hint: the copy may be incomplete; compare its sizes with the original
+    "#);
 }
 
 #[test]
@@ -91,7 +113,13 @@ fn tables_that_disagree_are_refused() {
         break_it(&ms.path);
         all.push(format!("{name}: {}", complaint(&ms.path).lines().next().unwrap_or_default()));
     }
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    channels: table SPECTRAL_WINDOW: spw 0 has NUM_CHAN 7, but 8 frequencies and 8 widths; the set is inconsistent
+    description: DATA_DESC_ID of row 3 is 5, but DATA_DESCRIPTION has 2 rows; the set is inconsistent
+    antenna: ANTENNA2 of row 5 is 99, but ANTENNA has 12 rows; the set is inconsistent
+    spw: spw 1 has 2 channels in SPECTRAL_WINDOW but 8 in DATA row 0; the set is inconsistent
+    field: FIELD_ID of row 0 is -1, but FIELD has 1 rows; the set is inconsistent
+    "#);
 }
 
 /// A file that shrinks while it is read gives an error, not a signal.

@@ -175,7 +175,7 @@ pub fn set_name(path: &Path) -> String {
 fn read(path: &Path) -> Result<Metadata> {
     let files = TableFiles::read(path)?;
     if let Some(files) = &files {
-        guard::check_tile_files(files)?;
+        guard::check_files(files)?;
     }
     let (columns, rows) = casacore::with_table(path, |table| {
         let columns = table.column_names().map_err(|e| casacore::casacore("read the column names", e))?;

@@ -7,6 +7,7 @@ use rubbl_casatables::{CasaScalarData, Table, TableRecord};
 use super::casacore::{array_cell, column, column_keywords, with_table};
 use super::error::MsError;
 use super::measurement_set::{Antenna, DataDescription, Field, Observation, Spw, StoredDirection};
+use super::table_files::TableFiles;
 use crate::data::Corr;
 
 type Read<T> = Result<T, MsError>;
@@ -18,7 +19,11 @@ fn subtable<R>(set: &Path, name: &str, body: impl FnOnce(&mut Table) -> Read<R>)
         return Err(MsError::NoSubtable(name.to_string()));
     }
     super::guard::check_not_written(&path)?;
-    with_table(&path, body).map_err(|e| e.in_table(name))
+    whole(&path).and_then(|()| with_table(&path, body)).map_err(|e| e.in_table(name))
+}
+
+fn whole(path: &Path) -> Read<()> {
+    TableFiles::read(path)?.map_or(Ok(()), |files| super::guard::check_files(&files))
 }
 
 fn has(table: &mut Table, name: &str) -> bool {

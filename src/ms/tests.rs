@@ -285,7 +285,25 @@ fn a_summary_says_what_a_set_holds() {
     let notice = crate::notice::Quiet::default();
     let Some((_folder, ms)) = tiny("LB1") else { return };
     let text = summary(&ms, &notice).unwrap().text();
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    LB1: 1584 rows, 1.1 MB (DATA)
+    telescope ALMA   observer CASA simulator   project CASA simulation
+    2022/07/16/12:51:06.4 to 2022/07/16/13:24:06.4 UTC (36.0 min), integrations of 180 s
+    12 antennas, 66 baselines of 79.4 to 2386.2 m; 20.62 % flagged
+    
+    field  name                 direction                                      rows
+        0  target               J2000    04:55:45.854900 +30.33.03.73320        1584
+    
+      spw  name                 channels  frame        from GHz          to GHz   width kHz  corr           rows  flagged
+        0  cont                        8  TOPO       217.000000      219.000000  250000.000  XX YY           792   22.92%
+        1  few                         2  TOPO       230.435350      230.493950   29300.000  XX YY           792   11.43%
+    
+     scan  obs  from                    to                      field      spw              rows  intent
+        1    0  2022/07/16/12:51:06.4 - 2022/07/16/13:24:06.4   0          0                 792  OBSERVE_TARGET.ON_SOURCE
+        2    0  2022/07/16/12:51:06.4 - 2022/07/16/13:24:06.4   0          1                 792  OBSERVE_TARGET.ON_SOURCE
+    
+    antennas: 0 A007@A007 12 m, 1 A027@A027 12 m, 2 A068@A068 12 m, 3 A069@A069 12 m, 4 A076@A076 12 m, 5 A088@A088 12 m, 6 A092@A092 12 m, 7 A104@A104 12 m, 8 A111@A111 12 m, 9 A135@A135 12 m, 10 A121@A121 12 m, 11 A128@A128 12 m
+    "#);
     let Some((_folder, ms)) = real("hd142527_co65_chan_2eb") else { return };
     let s = summary(&ms, &notice).unwrap();
     assert_eq!((s.n_rows, s.antennas.len(), s.blocks.len(), s.scans.len()), (120982, 20, 2, 9));
