@@ -83,6 +83,9 @@ fn every_verb_is_complete_and_named_once() {
         assert!(!v.returns.is_empty() && !v.group.is_empty() && v.version > 0, "{}", v.name);
         assert!(!v.examples.is_empty(), "{} has no example", v.name);
         assert_eq!(v.options.concat().len(), (v.defaults)().len(), "{}: a default for every option", v.name);
+        let mut names: Vec<&str> = v.options.concat().iter().map(|p| p.name).chain(v.inputs.iter().map(|i| i.name)).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|w| w[0] != w[1]), "{}: two options or inputs of one name", v.name);
         let optional_last = v.inputs.iter().skip_while(|i| !i.optional).all(|i| i.optional);
         assert!(optional_last, "{}: optional inputs come last", v.name);
     }

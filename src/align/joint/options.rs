@@ -79,6 +79,6 @@ options! {
         /// Spectral index of the source; only the flux scales of blocks at different frequencies depend on it. 2.3 is dust.
         ["1"] spectral_index: f64 = 2.3,
         /// Field on the sky; data are averaged in uv cells of 1/field, emission is looked for within a fifteenth. By default two primary beams of a 12 m dish, 60arcsec at 230 GHz.
-        ["arcsec"] field: Option<Angle> = None,
+        ["arcsec"] sky_field: Option<Angle> = None,
     }
 }

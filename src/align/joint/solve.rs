@@ -95,7 +95,7 @@ fn check_request(blocks: &[&dyn VisSource], options: &JointOptions) -> Result<()
         _ => Ok(()),
     };
     positive("search", Some(options.search))?;
-    positive("field", options.field)?;
+    positive("sky_field", options.sky_field)?;
     match options.support {
         Some(SupportOption::Radius(r)) => positive("support", Some(r)),
         Some(SupportOption::Region(r)) => positive("support.major", Some(r.major)).and(positive("support.minor", r.minor)),
@@ -111,7 +111,7 @@ fn compression(blocks: &[&dyn VisSource], options: &JointOptions) -> Result<Comp
     let first = blocks[0].read_block(0)?;
     let freq_hz = first.freq_hz.iter().sum::<f64>() / first.freq_hz.len().max(1) as f64;
     // Two primary beams (1.13 λ/D) of a 12 m dish.
-    let field_rad = options.field.map_or_else(|| Angle::from_arcsec(60.0 * 230e9 / freq_hz).0, |f| f.0);
+    let field_rad = options.sky_field.map_or_else(|| Angle::from_arcsec(60.0 * 230e9 / freq_hz).0, |f| f.0);
     Ok(Compression { field_rad, spectral_index: options.spectral_index, freq_hz })
 }
 
