@@ -1,7 +1,10 @@
 //! The scripts that are built into the program.
 
 /// Name and text of each.
-static SCRIPTS: &[(&str, &str)] = &[("step2_phase_alignment.rhai", include_str!("../../scripts/step2_phase_alignment.rhai"))];
+static SCRIPTS: &[(&str, &str)] = &[
+    ("step2_phase_alignment.rhai", include_str!("../../scripts/step2_phase_alignment.rhai")),
+    ("apply_shifts.rhai", include_str!("../../scripts/apply_shifts.rhai")),
+];
 
 /// The text of a built-in script.
 pub fn script(name: &str) -> Option<&'static str> {
