@@ -3,6 +3,7 @@
 //! Pixels count from 0 here and from 1 in the files; blanks are NaN; values are f32.
 
 mod axes;
+mod content;
 mod error;
 mod handle;
 mod header;
@@ -12,6 +13,7 @@ mod table;
 mod tests;
 mod write;
 
+pub use content::FitsFiles;
 pub use error::FitsError;
 pub use header::Header;
 pub use read::{FitsCube, is_cube, open_cube, read_cube, read_header, read_image};

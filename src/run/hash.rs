@@ -10,6 +10,11 @@ use crate::notice::Reporter;
 /// Bytes read at a time; 1 MiB keeps all SIMD lanes of BLAKE3 busy and the buffer in cache.
 pub const READ_BYTES: usize = 1 << 20;
 
+/// Reads at a time of a large file; together they stay in a cache of the third level.
+const PARALLEL_READS: usize = 8;
+/// From this size on a file is hashed on all threads.
+pub const LARGE_FILE: u64 = 16 << 20;
+
 /// A BLAKE3 hash of 32 bytes, written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash([u8; 32]);
@@ -85,6 +90,10 @@ impl Hasher {
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
+    /// Adds bytes, on all threads.
+    fn update_parallel(&mut self, bytes: &[u8]) {
+        self.0.update_rayon(bytes);
+    }
     /// The hash of all bytes so far.
     pub fn finish(&self) -> Hash {
         Hash(*self.0.finalize().as_bytes())
@@ -104,6 +113,26 @@ pub fn feed(file: &mut std::fs::File, path: &Path, notice: &dyn Reporter, mut ta
         take(&buffer[..n]);
         total += n as u64;
     }
+}
+
+/// Adds `size` bytes of a large file to `hasher`, read and hashed on all threads; the hash is that of [`feed`].
+///
+/// A file that turns out shorter is an error: it is being written.
+pub fn feed_parallel(file: &std::fs::File, size: u64, path: &Path, notice: &dyn Reporter, hasher: &mut Hasher) -> Result<()> {
+    use rayon::prelude::*;
+    use std::os::unix::fs::FileExt;
+    let mut buffer = vec![0; PARALLEL_READS * READ_BYTES];
+    let mut at = 0;
+    while at < size {
+        notice.check()?;
+        let n = (size - at).min(buffer.len() as u64) as usize;
+        let part = &mut buffer[..n];
+        let read = |(i, piece): (usize, &mut [u8])| file.read_exact_at(piece, at + (i * READ_BYTES) as u64);
+        part.par_chunks_mut(READ_BYTES).enumerate().try_for_each(read).map_err(|e| Error::io("read", path, e))?;
+        hasher.update_parallel(part);
+        at += n as u64;
+    }
+    Ok(())
 }
 
 fn fill(file: &mut std::fs::File, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -147,6 +176,20 @@ mod tests {
             let path = dir.path().join("x");
             std::fs::write(&path, &bytes).unwrap();
             assert_eq!(hash_file(&path, &Quiet::default()).unwrap(), Hash::of(&bytes));
+        }
+    }
+
+    #[test]
+    fn a_large_file_hashes_the_same_on_all_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        for size in [1, READ_BYTES, 8 * READ_BYTES + 3, 17 * READ_BYTES + 4097] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i * 13 + i / 253) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            let (file, mut hasher) = (std::fs::File::open(&path).unwrap(), Hasher::new());
+            feed_parallel(&file, size as u64, &path, &Quiet::default(), &mut hasher).unwrap();
+            assert_eq!(hasher.finish(), Hash::of(&bytes));
+            assert!(feed_parallel(&file, size as u64 + 1, &path, &Quiet::default(), &mut Hasher::new()).is_err(), "shorter than said");
         }
     }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::notice::Reporter;
-use crate::run::hash::{Hash, Hasher, feed};
+use crate::run::hash::{Hash, Hasher, LARGE_FILE, feed, feed_parallel};
 use crate::run::lock::Lock;
 
 /// Age that a file must have when it is hashed, on any file system: FAT stamps tick every 2 s.
@@ -27,8 +27,10 @@ pub const STRICT: Duration = Duration::from_secs(2);
 /// Age that a file written by this program must have, on local Linux file systems: five ticks of the slowest kernel clock.
 pub const OWN: Duration = Duration::from_millis(50);
 
-/// 6 numbers, a hash, and the first 8 bytes of the hash of these.
-const RECORD: usize = 6 * 8 + 32 + 8;
+/// 7 numbers, a hash, and the first 8 bytes of the hash of these.
+const RECORD: usize = 7 * 8 + 32 + 8;
+/// Bytes of a record that the last 8 vouch for.
+const VOUCHED: usize = RECORD - 8;
 /// Above this many dead records the file is written anew.
 const MAX_DEAD: usize = 50_000;
 
@@ -94,9 +96,12 @@ pub struct Memo {
     inner: Mutex<Inner>,
 }
 
+/// A hash and the number of bytes that went into it.
+type Known = (Hash, u64);
+
 #[derive(Default)]
 struct Inner {
-    known: HashMap<(Stamp, u64), Hash>,
+    known: HashMap<(Stamp, u64), Known>,
     /// Bytes of the file that are in `known`.
     read_to: u64,
     /// Identity of the file that was read, which another process may have written anew.
@@ -130,17 +135,17 @@ impl Memo {
         }
     }
 
-    /// The hash of a file whose stamp is `stamp`, as read in the way `tag` names.
-    pub fn get(&self, stamp: &Stamp, tag: u64) -> Option<Hash> {
+    /// Hash and number of bytes of a file whose stamp is `stamp`, as read in the way `tag` names.
+    fn get(&self, stamp: &Stamp, tag: u64) -> Option<Known> {
         self.lock().known.get(&(*stamp, tag)).copied()
     }
 
-    fn put(&self, stamp: &Stamp, tag: u64, hash: Hash) {
+    fn put(&self, stamp: &Stamp, tag: u64, known: Known) {
         let mut inner = self.lock();
-        inner.known.insert((*stamp, tag), hash);
+        inner.known.insert((*stamp, tag), known);
         let Some(path) = &self.path else { return };
         // The memo saves time and nothing else: where it cannot be written the next run reads again.
-        let _ = inner.append(path, &record_of(stamp, tag, &hash));
+        let _ = inner.append(path, &record_of(stamp, tag, &known));
     }
 
     /// The hash of `path` by what is known of it, else by reading it with `read` (all its bytes where `None`).
@@ -157,25 +162,33 @@ impl Memo {
     ) -> Result<(Hash, u64, How)> {
         let mut file = File::open(path).map_err(|e| Error::io("read", path, e))?;
         let before = stamp(&file, path)?;
-        if !fresh && let Some(hash) = self.get(&before, tag) {
-            return Ok((hash, before.size, How::Memo));
+        if !fresh && let Some((hash, size)) = self.get(&before, tag) {
+            return Ok((hash, size, How::Memo));
         }
         let age = before.age();
-        let mut hasher = Hasher::new();
+        let (mut hasher, mut size) = (Hasher::new(), 0);
+        let mut take = |bytes: &[u8]| {
+            hasher.update(bytes);
+            size += bytes.len() as u64;
+        };
         match read {
-            None => {
-                feed(&mut file, path, notice, |bytes| hasher.update(bytes))?;
+            Some(read) => read(&mut take)?,
+            None if before.size >= LARGE_FILE => {
+                feed_parallel(&file, before.size, path, notice, &mut hasher)?;
+                size = before.size;
             }
-            Some(read) => read(&mut |bytes| hasher.update(bytes))?,
+            None => {
+                feed(&mut file, path, notice, take)?;
+            }
         }
         if stamp(&file, path)? != before {
             return Err(Error::data("a file changed while it was read; it is being written").hint("wait until it is complete").at(path));
         }
         let hash = hasher.finish();
         if age >= STRICT || (own && age >= OWN && ticks_fast(&file)) {
-            self.put(&before, tag, hash);
+            self.put(&before, tag, (hash, size));
         }
-        Ok((hash, before.size, How::Read))
+        Ok((hash, size, How::Read))
     }
 }
 
@@ -209,27 +222,27 @@ pub fn ticks_fast(_file: &File) -> bool {
     false
 }
 
-fn record_of(stamp: &Stamp, tag: u64, hash: &Hash) -> [u8; RECORD] {
+fn record_of(stamp: &Stamp, tag: u64, known: &Known) -> [u8; RECORD] {
     let mut out = [0; RECORD];
-    let words = [tag, stamp.device, stamp.inode, stamp.size, stamp.mtime_ns as u64, stamp.ctime_ns as u64];
+    let words = [tag, stamp.device, stamp.inode, stamp.size, stamp.mtime_ns as u64, stamp.ctime_ns as u64, known.1];
     for (slot, word) in out.chunks_exact_mut(8).zip(words) {
         slot.copy_from_slice(&word.to_le_bytes());
     }
-    out[48..80].copy_from_slice(hash.bytes());
-    let check = Hash::of(&out[..80]);
-    out[80..].copy_from_slice(&check.bytes()[..8]);
+    out[56..VOUCHED].copy_from_slice(known.0.bytes());
+    let check = Hash::of(&out[..VOUCHED]);
+    out[VOUCHED..].copy_from_slice(&check.bytes()[..8]);
     out
 }
 
-fn record_from(bytes: &[u8]) -> Option<((Stamp, u64), Hash)> {
-    if Hash::of(&bytes[..80]).bytes()[..8] != bytes[80..] {
+fn record_from(bytes: &[u8]) -> Option<((Stamp, u64), Known)> {
+    if Hash::of(&bytes[..VOUCHED]).bytes()[..8] != bytes[VOUCHED..] {
         return None;
     }
     let word = |i: usize| bytes[8 * i..8 * i + 8].iter().rev().fold(0u64, |sum, b| sum << 8 | u64::from(*b));
     let mut hash = [0; 32];
-    hash.copy_from_slice(&bytes[48..80]);
+    hash.copy_from_slice(&bytes[56..VOUCHED]);
     let stamp = Stamp { device: word(1), inode: word(2), size: word(3), mtime_ns: word(4) as i64, ctime_ns: word(5) as i64 };
-    Some(((stamp, word(0)), Hash::from_bytes(hash)))
+    Some(((stamp, word(0)), (Hash::from_bytes(hash), word(6))))
 }
 
 impl Inner {
@@ -282,7 +295,7 @@ impl Inner {
 
     /// Drops records that a later one replaced, and those of files that are gone by their inode's newest stamp.
     fn rewrite(&mut self, path: &Path) -> Result<()> {
-        let mut newest: HashMap<(u64, u64, u64), (Stamp, Hash)> = HashMap::new();
+        let mut newest: HashMap<(u64, u64, u64), (Stamp, Known)> = HashMap::new();
         for ((stamp, tag), hash) in &self.known {
             let slot = newest.entry((stamp.device, stamp.inode, *tag)).or_insert((*stamp, *hash));
             if slot.0.ctime_ns < stamp.ctime_ns {

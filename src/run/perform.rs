@@ -341,7 +341,7 @@ impl Session {
         let value = self.unpacked(&entry.value, &p.inputs);
         if !self.options.dry_run {
             let line = self.line(call, p, entry, status, &because, index, &value, overhead_s);
-            self.write(lines_of(line, entry, &self.run, call.cell, index))?;
+            self.write(lines_of(line, entry, &self.run, call.cell, index), status != Status::Skipped)?;
         }
         Ok(StepResult {
             status,

@@ -432,8 +432,8 @@ impl Writer {
         Ok(Writer { path: folder.join(FILE) })
     }
 
-    /// Appends lines and brings them to the disk.
-    pub fn append(&self, lines: &[Line]) -> Result<()> {
+    /// Appends lines; `durable` brings them to the disk before it returns.
+    pub fn append(&self, lines: &[Line], durable: bool) -> Result<()> {
         let mut text = String::new();
         for line in lines {
             let line = serde_json::to_string(line).map_err(|e| Error::internal(format!("cannot write a line of the record: {e}")))?;
@@ -447,7 +447,7 @@ impl Writer {
             text.insert(0, '\n');
         }
         let whole = file.metadata().map_err(failed)?.len();
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+        let written = file.write_all(text.as_bytes()).and_then(|()| if durable { file.sync_data() } else { Ok(()) });
         if let Err(e) = written {
             // a full disk may take half a line: take it back, so that the record stays readable
             let _ = file.set_len(whole);

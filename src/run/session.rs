@@ -226,7 +226,7 @@ impl Session {
             usage,
             error: error.map(|(e, cell, line)| Failure { message: e.message.clone(), hint: e.hint.clone(), cell, line }),
         };
-        self.write(vec![Line::End(Box::new(end))])?;
+        self.write(vec![Line::End(Box::new(end))], true)?;
         Ok(Summary {
             status: outcome,
             steps_run: counts.steps_run,
@@ -237,14 +237,14 @@ impl Session {
         })
     }
 
-    /// Appends what waits and `lines` to the record.
-    pub(crate) fn write(&self, lines: Vec<Line>) -> Result<()> {
+    /// Appends what waits and `lines` to the record. A step that was skipped is true anyway: its line need not be `durable`.
+    pub(crate) fn write(&self, lines: Vec<Line>, durable: bool) -> Result<()> {
         let mut all = std::mem::take(&mut *lock(&self.waiting));
         all.extend(lines);
         let Some(plots) = self.plots().filter(|_| !self.options.dry_run) else { return Ok(()) };
         let known = |line: &Line| matches!(line, Line::Script(script) if record::holds_script(&plots, &script.hash));
         all.retain(|line| !known(line));
-        record::Writer::in_folder(&plots)?.append(&all)
+        record::Writer::in_folder(&plots)?.append(&all, durable)
     }
 
     /// Steps of dead processes that were cut short: remembers what they left, deletes their temporary files.

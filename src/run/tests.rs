@@ -990,3 +990,48 @@ fn gc_drops_what_no_recent_run_used() {
 fn walkdir(folder: &Path) -> Vec<PathBuf> {
     files_below(folder).unwrap().into_iter().filter_map(|(_, f)| f).collect()
 }
+
+/// Hashing rate and what a step costs beside its work; prints numbers. PHANGS_RUN_MEASURE names a large file or folder.
+#[test]
+#[ignore = "measures"]
+fn costs() {
+    let clock = |label: &str, bytes: u64, work: &mut dyn FnMut()| {
+        let meter = Meter::start();
+        work();
+        let Usage { wall_s, cpu_s, .. } = meter.read();
+        let rate = |s: f64| if bytes > 0 { format!(" ({:.2} GB/s)", bytes as f64 / s * 1e-9) } else { String::new() };
+        eprintln!("{label}: wall {:.2} ms{}, processor {:.2} ms{}", 1e3 * wall_s, rate(wall_s), 1e3 * cpu_s, rate(cpu_s));
+    };
+    if let Ok(path) = std::env::var("PHANGS_RUN_MEASURE") {
+        let path = Path::new(&path);
+        let size = Registry::default().state(path, &Memo::in_memory(), Looking::default(), &Quiet::default()).unwrap().size;
+        for threads in [1, 2] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            clock(&format!("hash, {threads} threads, warm"), size, &mut || {
+                pool.install(|| Registry::default().state(path, &Memo::in_memory(), Looking::default(), &Quiet::default()).unwrap());
+            });
+        }
+        clock("read alone, 1 thread, warm", size, &mut || {
+            for (_, file) in files_below(path).unwrap() {
+                let file = file.unwrap();
+                hash::feed(&mut fs::File::open(&file).unwrap(), &file, &Quiet::default(), |_| {}).unwrap();
+            }
+        });
+        let memo = Memo::in_memory();
+        let state = || Registry::default().state(path, &memo, Looking::default(), &Quiet::default()).unwrap();
+        state();
+        clock("memo hit", 0, &mut || assert_eq!(state().how, How::Memo));
+    }
+    let p = Project::new();
+    const N: usize = 200;
+    let run = || {
+        let session = p.session();
+        for i in 0..N {
+            p.shout(&session, &["a.txt"], &format!("plots/{i}.txt"), "!").unwrap();
+        }
+        session.finish(None).unwrap();
+    };
+    clock(&format!("{N} steps run"), 0, &mut || run());
+    clock(&format!("{N} steps skipped"), 0, &mut || run());
+    clock("open a session", 0, &mut || drop(p.session()));
+}

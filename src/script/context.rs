@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
+use crate::fits::FitsFiles;
 use crate::ms::TableFolders;
 use crate::notice::{Reporter, Warning};
 use crate::run::record::Status;
@@ -124,7 +125,7 @@ impl Context {
             threads: rayon::current_num_threads(),
             seed: None,
         };
-        let session = Session::open(options, Registry::default().with(TableFolders))?;
+        let session = Session::open(options, Registry::default().with(TableFolders).with(FitsFiles))?;
         Ok(Context { sandbox, given: setup.given, session, console: setup.console, cancel: setup.cancel, cell: AtomicUsize::new(0) })
     }
 
