@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::run::record::Status;
 use crate::script::context::{Console, Event};
 
 /// Prints to standard output; a reader that has gone away is no error.
@@ -26,6 +27,7 @@ pub fn error(text: &str) {
 /// The terminal.
 pub struct Terminal {
     quiet: bool,
+    explains: bool,
     bar: ProgressBar,
     state: Mutex<State>,
 }
@@ -41,7 +43,21 @@ impl Terminal {
         let target =
             if quiet || !std::io::stderr().is_terminal() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(8) };
         let bar = ProgressBar::with_draw_target(None, target);
-        Terminal { quiet, bar, state: Mutex::default() }
+        Terminal { quiet, explains: false, bar, state: Mutex::default() }
+    }
+
+    /// A console that says of every step whether it would run, and why; what the script prints is left out.
+    pub fn explaining() -> Terminal {
+        Terminal { explains: true, ..Terminal::new(false) }
+    }
+
+    fn explain(&self, verb: &str, status: Status, because: &[String]) {
+        let (word, reasons) = match status {
+            Status::Skipped => ("done", String::new()),
+            Status::Restored => ("stored", String::new()),
+            Status::Run | Status::Would => ("would run", because.join("; ")),
+        };
+        self.say(&format!("{word:9}  {verb:18}  {reasons}"));
     }
 
     /// Takes the progress bar away.
@@ -96,6 +112,7 @@ impl Terminal {
 impl Console for Terminal {
     fn event(&self, event: Event) {
         match event {
+            Event::Print(_) if self.explains => {}
             Event::Print(text) => self.say(&text),
             Event::Warning(w) => {
                 if !self.quiet {
@@ -107,7 +124,12 @@ impl Console for Terminal {
             }
             Event::Progress { stage, done, total } => self.show_progress(&stage, done, total),
             Event::StepStarted(verb) => self.start_step(verb),
-            Event::StepEnded { .. } => self.end_step(),
+            Event::StepEnded { verb, status, because } => {
+                self.end_step();
+                if self.explains {
+                    self.explain(verb, status, &because);
+                }
+            }
             Event::Cell(_) => {}
         }
     }

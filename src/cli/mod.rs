@@ -1,6 +1,7 @@
 //! The only room that knows the command line, prints, and sets the exit code.
 
 mod console;
+mod records;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,42 @@ struct Cli {
 enum Command {
     /// Run a script (the same as `phangs-script FILE`).
     Run(RunArgs),
+    /// Say which steps of a script would run, and what changed, without running them.
+    Explain(RunArgs),
+    /// Read again and hash again what the last run read and wrote; exit code 4 if anything differs.
+    Check {
+        /// A script, or the plots folder of a run.
+        target: String,
+    },
+    /// Compare two runs: parameters, code, numbers, tables, figures.
+    Diff {
+        /// A script, or the plots folder of a run.
+        first: String,
+        /// Another one; without it, the last two runs of the first.
+        second: Option<String>,
+        /// Relative difference below which numbers count as equal.
+        #[arg(long, default_value_t = 0.0)]
+        tolerance: f64,
+    },
+    /// Rebuild the report of the last run.
+    Report {
+        /// A script, or the plots folder of a run.
+        target: String,
+        /// One file with the figures inside.
+        #[arg(long)]
+        single: bool,
+    },
+    /// Drop stored results that no recent run refers to.
+    Gc {
+        /// Folder of the project [default: the current folder].
+        project: Option<std::path::PathBuf>,
+        /// Stored outputs that may stay, in MB; the least recently used go first.
+        #[arg(long, default_value_t = 2048)]
+        cap: u64,
+        /// Only say what would go.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show the help of a verb, or of all.
     Doc {
         /// Name of the verb.
@@ -81,6 +118,11 @@ pub fn main() -> i32 {
     };
     let result = match (cli.command, cli.run) {
         (Some(Command::Run(args)), _) | (None, Some(args)) => return run::run(&args),
+        (Some(Command::Explain(args)), _) => return run::explain(&args),
+        (Some(Command::Check { target }), _) => records::check(&target),
+        (Some(Command::Diff { first, second, tolerance }), _) => records::diff(&first, second.as_deref(), tolerance),
+        (Some(Command::Report { target, single }), _) => records::report(&target, single),
+        (Some(Command::Gc { project, cap, dry_run }), _) => records::gc(project.as_deref(), cap, dry_run),
         (Some(Command::Doc { verb }), _) => doc(verb.as_deref()),
         (Some(Command::Verbs { definitions }), _) => {
             console::out(&if definitions { catalogue::definitions() } else { catalogue::list() });

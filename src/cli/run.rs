@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::run::record::{self, Outcome};
+use crate::run::report::{self, Form};
 use crate::run::{Hash, Session, Summary};
 use crate::script::builtin;
 use crate::script::context::{Context, Setup, project_of};
@@ -18,15 +19,24 @@ use super::console::{self, Terminal};
 
 /// Runs a script and returns the exit code.
 pub fn run(args: &RunArgs) -> i32 {
+    run_on(args, Terminal::new(args.quiet))
+}
+
+/// Says which steps of a script would run.
+pub fn explain(args: &RunArgs) -> i32 {
+    run_on(&RunArgs { dry_run: true, ..args.clone() }, Terminal::explaining())
+}
+
+fn run_on(args: &RunArgs, terminal: Terminal) -> i32 {
     let start = Instant::now();
-    let terminal = Arc::new(Terminal::new(args.quiet));
+    let terminal = Arc::new(terminal);
     let (result, summary) = match prepare(args, &terminal) {
         Err(e) => (Err(plain(e)), None),
         Ok((script, context)) => {
             context.session.begin(record_of(&script), start_line(args));
             let result = on_own_thread(&script, &context);
             let error = result.as_ref().err().map(|e: &ScriptError| (&e.error, Some(context.cell()), e.place.map(|(line, _)| line)));
-            let summary = context.session.finish(error);
+            let summary = context.session.finish(error).and_then(|summary| write_report(&context).map(|_| summary));
             (result, Some(summary))
         }
     };
@@ -42,6 +52,16 @@ pub fn run(args: &RunArgs) -> i32 {
         console::out(&last_line(&result, summary.and_then(|s| s.ok()), start));
     }
     result.map_or_else(|e| e.error.kind.exit_code(), |_| 0)
+}
+
+/// The report of the run that just ended, beside its record.
+fn write_report(context: &Context) -> Result<()> {
+    let Some(plots) = context.session.plots().filter(|_| !context.session.is_dry()) else { return Ok(()) };
+    let record = record::Record::read(&plots)?;
+    match record.run(Some(context.session.run_id())) {
+        Some(run) => report::write(run, context.session.root(), &plots, Some(context.session.store()), Form::Folder).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// The engine has a thread and a stack of its own: a deep recursion in a script must not end the program.

@@ -66,9 +66,9 @@ impl Sub {
         self.table.add_rows(n).map_err(|e| casacore(format!("add rows to {}", self.name), e))
     }
     /// An array of two axes, rows of `n` numbers.
-    fn matrix<T: Copy>(&mut self, column: &str, row: usize, values: &[T], n: usize) -> Done
+    fn matrix<T>(&mut self, column: &str, row: usize, values: &[T], n: usize) -> Done
     where
-        T: rubbl_casatables::CasaScalarData,
+        T: Copy + rubbl_casatables::CasaScalarData,
     {
         let array = Array::from_shape_vec((values.len() / n, n), values.to_vec());
         let array = array.map_err(|e| casacore(format!("write {}::{column}", self.name), e))?;

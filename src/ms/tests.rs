@@ -145,7 +145,7 @@ fn blocks_hold_what_casacore_reads() {
                 let (vis, flag, uvw, flag_row) = expected_row(*row);
                 assert_eq!(block.vis_rfc.index_axis(ndarray::Axis(0), k).iter().copied().collect::<Vec<_>>(), vis);
                 assert_eq!(
-                    block.flag_rfc.index_axis(ndarray::Axis(0), k).iter().map(|f| *f).collect::<Vec<_>>(),
+                    block.flag_rfc.index_axis(ndarray::Axis(0), k).iter().copied().collect::<Vec<_>>(),
                     flag.iter().map(|f| *f || flag_row).collect::<Vec<_>>()
                 );
                 assert_eq!(block.uvw_m.row(k).to_vec(), uvw);

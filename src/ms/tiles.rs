@@ -123,7 +123,10 @@ impl TileValue for bool {
 /// Reads one byte, zero beyond the end of the file.
 fn read_or_zero(file: &File, byte: &mut [u8], at: u64) -> std::io::Result<()> {
     match file.read_exact_at(byte, at) {
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(byte.fill(0)),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            byte.fill(0);
+            Ok(())
+        }
         other => other,
     }
 }

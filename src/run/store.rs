@@ -393,9 +393,8 @@ pub(crate) fn aside_of(output: &Path) -> PathBuf {
 /// Gives `partial` the name `output`; a folder that is there is moved aside first and then deleted.
 pub fn replace(partial: &Path, output: &Path) -> Result<()> {
     let failed = |e| Error::io("give the output its name", output, e);
-    if !output.is_dir() && !partial.is_dir() {
-        std::fs::rename(partial, output).map_err(failed)?;
-    } else if std::fs::symlink_metadata(output).is_err() {
+    let both_files = !output.is_dir() && !partial.is_dir();
+    if both_files || std::fs::symlink_metadata(output).is_err() {
         std::fs::rename(partial, output).map_err(failed)?;
     } else {
         let aside = aside_of(output);

@@ -24,7 +24,7 @@ pub enum Event {
     /// A step starts: its verb.
     StepStarted(&'static str),
     /// A step ended.
-    StepEnded { verb: &'static str, status: Status },
+    StepEnded { verb: &'static str, status: Status, because: Vec<String> },
     /// A named warning.
     Warning(Warning),
     /// Progress of a stage: `done` of `total` units.
@@ -125,7 +125,7 @@ impl Context {
             threads: rayon::current_num_threads(),
             seed: None,
         };
-        let session = Session::open(options, Registry::default().with(TableFolders).with(FitsFiles))?;
+        let session = Session::open(options, registry())?;
         Ok(Context { sandbox, given: setup.given, session, console: setup.console, cancel: setup.cancel, cell: AtomicUsize::new(0) })
     }
 
@@ -163,6 +163,11 @@ impl Reporter for Context {
     fn cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
     }
+}
+
+/// The kinds of content that steps read and write: MeasurementSets and FITS by part, files and folders by their bytes.
+pub fn registry() -> Registry {
+    Registry::default().with(FitsFiles).with(TableFolders)
 }
 
 /// The project of a script: the nearest folder above it that holds `scripts/` or `.phangs/`, else its own folder.

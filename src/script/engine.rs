@@ -204,7 +204,8 @@ fn invoke(verb: &'static Verb, args: Vec<serde_json::Value>, context: &Context, 
         Ok(put_aside(value, context.session.store()))
     });
     let status = result.as_ref().map_or(Status::Run, |r| r.status);
-    context.tell(Event::StepEnded { verb: verb.name, status });
+    let because = result.as_ref().map_or(vec![], |r| r.because.iter().map(ToString::to_string).collect());
+    context.tell(Event::StepEnded { verb: verb.name, status, because });
     let result = result?;
     if !warned_now {
         result.warnings.iter().for_each(|w| context.tell(Event::Warning(w.clone())));

@@ -117,14 +117,12 @@ fn common_columns(inputs: &[Input], notice: &dyn Reporter) -> Result<Vec<Column>
 
 /// Visibilities of some sets only would be lost.
 fn refuse_loss(inputs: &[Input], left_out: &[String]) -> Result<(), MsError> {
-    for column in left_out.iter().filter(|c| ["DATA", "FLOAT_DATA", "CORRECTED_DATA"].contains(&c.as_str())) {
-        let names = |has: bool| -> Vec<&str> {
-            inputs.iter().filter(|i| i.files.column(column).is_some() == has).map(|i| i.set.name.as_str()).collect()
-        };
-        let (having, missing) = (names(true).join(", "), names(false).join(", "));
-        return Err(MsError::ColumnInSome { column: column.clone(), having, missing });
-    }
-    Ok(())
+    let Some(column) = left_out.iter().find(|c| ["DATA", "FLOAT_DATA", "CORRECTED_DATA"].contains(&c.as_str())) else { return Ok(()) };
+    let names = |has: bool| -> Vec<&str> {
+        inputs.iter().filter(|i| i.files.column(column).is_some() == has).map(|i| i.set.name.as_str()).collect()
+    };
+    let (having, missing) = (names(true).join(", "), names(false).join(", "));
+    Err(MsError::ColumnInSome { column: column.clone(), having, missing })
 }
 
 /// The column as it will be kept; `None` if the number of its axes is not known or differs.

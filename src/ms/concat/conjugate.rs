@@ -96,7 +96,8 @@ impl Turn<'_> {
         let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else { return Ok(()) };
         let orders: Vec<Vec<usize>> = (0..self.plan.data_descriptions.len()).map(|d| swapped(self.plan.corrs(d as i32))).collect();
         let moves = |order: &[usize]| order.iter().enumerate().any(|(i, j)| i != *j);
-        if !changes && !(by_corr && orders.iter().any(|o| moves(o))) {
+        let reorders = by_corr && orders.iter().any(|o| moves(o));
+        if !changes && !reorders {
             return Ok(());
         }
         let mut values: Vec<T> = Vec::new();

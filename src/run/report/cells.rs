@@ -43,7 +43,7 @@ impl Page<'_> {
             let lines = by_cell.remove(&Some(i)).unwrap_or_default();
             let last = cell.last_line.min(text.len());
             let source = text.get(cell.first_line.saturating_sub(1)..last).unwrap_or_default();
-            let _ = write!(out, "<div class=\"cell\" id=\"cell-{i}\">\n");
+            let _ = writeln!(out, "<div class=\"cell\" id=\"cell-{i}\">");
             if !cell.title.is_empty() {
                 let _ = writeln!(out, "<h3>{}</h3>", esc(&cell.title));
             }

@@ -209,7 +209,7 @@ impl Page<'_> {
         if !command.is_empty() {
             let _ = write!(out, "<p>In the project&#39;s folder:</p>\n<pre tabindex=\"0\">{}\n", esc(&command));
             let plots = crate::run::key::name_of(self.plots, self.root);
-            let _ = write!(out, "phangs-script check {}</pre>\n", esc(&shell_word(&plots)));
+            let _ = writeln!(out, "phangs-script check {}</pre>", esc(&shell_word(&plots)));
         }
         out.push_str(&self.parameters());
         let machine = &start.machine;

@@ -1,13 +1,17 @@
 //! What is in a set, and making new ones: summary, blocks, shift, concat.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 
 use crate::data::VisSource;
 use crate::error::{Error, Result};
+use crate::ms::atomic::refuse_existing;
 use crate::ms::concat::{ConcatOptions, concat};
 use crate::ms::select::Selection;
 use crate::ms::summary;
-use crate::ms::{ShiftOptions, shift};
+use crate::ms::{MeasurementSet, ShiftOptions, shift, split_block};
+use crate::notice::Reporter;
 use crate::options::Options;
 use crate::script::value::record;
 use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, defaults};
@@ -187,8 +191,21 @@ fn run_shift(call: &Call, work: &Work) -> Result<Value> {
     let set = SetArg::new(call.context, &call.args[0])?;
     let offset_rad = offset_of(call, &call.args[1])?;
     let out = call.path_out(2)?;
-    let path = shift(&set.open()?, offset_rad, &out, &call.options::<ShiftOptions>()?, work.notice)?;
+    let path = shift_set(&set, offset_rad, &out, &call.options::<ShiftOptions>()?, work.notice)?;
     set_record(call, &path)
+}
+
+/// Shifts a set, or one block of a set, which then becomes a set of its own.
+pub fn shift_set(set: &SetArg, offset_rad: (f64, f64), out: &Path, options: &ShiftOptions, notice: &dyn Reporter) -> Result<PathBuf> {
+    let Some(block) = set.block else { return shift(&set.open()?, offset_rad, out, options, notice) };
+    refuse_existing(out)?;
+    let parent = out.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|e| Error::io("create the folder of the output", parent, e))?;
+    let name = out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = tempfile::Builder::new().prefix(&format!(".{name}.unfinished-{}-", std::process::id())).tempdir_in(parent);
+    let temporary = temporary.map_err(|e| Error::io("create the output", parent, e))?;
+    let part = split_block(&set.open()?, block, &temporary.path().join(format!("{}.ms", set.name())), notice)?;
+    shift(&MeasurementSet::open(&part)?, offset_rad, out, options, notice)
 }
 
 /// An offset in rad from a fit or a map; a block that is not aligned has none.

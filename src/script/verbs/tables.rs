@@ -8,7 +8,7 @@ use crate::data::{SHIFT_COLUMNS, ShiftRow, ShiftTable};
 use crate::error::{Error, Result};
 use crate::ms::atomic::NewFolder;
 use crate::ms::select::Selection;
-use crate::ms::{Labels, ShiftOptions, shift};
+use crate::ms::{Labels, ShiftOptions};
 use crate::options::Options;
 use crate::run::record::{Column, Table};
 use crate::script::value::record;
@@ -16,6 +16,7 @@ use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, 
 use crate::units::MAS;
 
 use super::align::Measured;
+use super::data::shift_set;
 use super::sets::SetArg;
 
 /// The verbs of this group.
@@ -156,9 +157,9 @@ fn apply_shifts(call: &Call, work: &Work) -> Result<Value> {
     let mut made = vec![];
     for (i, (set, (row, offset))) in sets.iter().zip(&rows).enumerate() {
         work.notice.progress("apply shifts", i as u64, sets.len() as u64);
-        let name = format!("{}_shift.ms", crate::ms::set_name(&set.path));
+        let name = format!("{}_shift.ms", set.name().replace('#', "_eb"));
         let shift_options = ShiftOptions { field: options.field.clone(), relabel_to: Some(labels.clone()) };
-        shift(&set.open()?, *offset, &folder.path().join(&name), &shift_options, work.notice)
+        shift_set(set, *offset, &folder.path().join(&name), &shift_options, work.notice)
             .map_err(|e| Error { message: format!("{} (block {}): {}", set.name(), row.block, e.message), ..e })?;
         made.push(name);
     }

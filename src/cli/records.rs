@@ -1,0 +1,113 @@
+//! Commands that read the record of a run: check, diff, report, gc.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::notice::Quiet;
+use crate::run::record::{Record, Run};
+use crate::run::report::{self, Form};
+use crate::run::{self, Keeping, Store};
+use crate::script::context::{project_of, registry};
+
+use super::console;
+
+/// The plots folder of a run, its project, and its record.
+struct Place {
+    plots: PathBuf,
+    root: PathBuf,
+    record: Record,
+}
+
+impl Place {
+    /// Of a script (its last run), or of a plots folder.
+    fn find(target: &str) -> Result<Place> {
+        let path = PathBuf::from(target);
+        let (plots, root) = if path.is_dir() {
+            (path.clone(), project_of(&path.join(crate::run::record::FILE)).map_err(|_| no_record(&path))?)
+        } else {
+            let root = project_of(&path)?;
+            let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+            (root.join("plots").join(name), root)
+        };
+        if !plots.join(crate::run::record::FILE).is_file() {
+            return Err(no_record(&plots));
+        }
+        let record = Record::read(&plots)?;
+        Ok(Place { plots, root, record })
+    }
+
+    fn run(&self, id: Option<&str>) -> Result<&Run> {
+        self.record.run(id).ok_or_else(|| match id {
+            Some(id) => Error::user(format!("the record has no run {id}")).at(&self.plots),
+            None => Error::user("the record holds no run").at(&self.plots),
+        })
+    }
+}
+
+fn no_record(path: &Path) -> Error {
+    Error::user("there is no record of a run (run.jsonl) here")
+        .hint("give the plots folder of a run, or a script whose figures are in plots/<script>")
+        .at(path)
+}
+
+/// Re-hashes what the last run read and wrote.
+pub fn check(target: &str) -> Result<()> {
+    let place = Place::find(target)?;
+    let checks = run::check(place.run(None)?, &place.root, &registry(), &Quiet::default())?;
+    for note in &checks.notes {
+        console::out(note);
+    }
+    let checks = checks.into_result()?;
+    console::out(&format!("{} inputs and outputs of run {} are as recorded", checks.paths.len(), checks.run));
+    Ok(())
+}
+
+/// Compares two runs: two plots folders (or scripts), or the last two runs of one.
+pub fn diff(first: &str, second: Option<&str>, tolerance: f64) -> Result<()> {
+    let a = Place::find(first)?;
+    let b = second.map(Place::find).transpose()?;
+    let (one, two) = match &b {
+        Some(b) => (a.run(None)?, b.run(None)?),
+        None => {
+            let runs = &a.record.runs;
+            let n = runs.len();
+            if n < 2 {
+                return Err(Error::user("the record holds one run only").hint("give a second plots folder to compare with").at(&a.plots));
+            }
+            (&runs[n - 2], &runs[n - 1])
+        }
+    };
+    let folder = b.as_ref().unwrap_or(&a).plots.join("diff");
+    let store = Store::open(&a.root);
+    let found = run::diff(one, two, tolerance, &a.root, &store, Some(&folder))?;
+    console::out(&found.to_string());
+    let page = report::write_diff(&found, &folder)?;
+    console::out(&format!("page: {}", page.display()));
+    Ok(())
+}
+
+/// Rebuilds the report of the last run.
+pub fn report(target: &str, single: bool) -> Result<()> {
+    let place = Place::find(target)?;
+    let store = Store::open(&place.root);
+    let form = if single { Form::Single } else { Form::Folder };
+    let path = report::write(place.run(None)?, &place.root, &place.plots, Some(&store), form)?;
+    console::out(&path.display().to_string());
+    Ok(())
+}
+
+/// Drops stored results that no recent run refers to.
+pub fn gc(project: Option<&Path>, cap_mb: u64, dry: bool) -> Result<()> {
+    let here = std::env::current_dir().map_err(|e| Error::io("find the current folder", ".", e))?;
+    let root = project.map_or(here, Path::to_path_buf);
+    let dropped = run::gc(&Store::open(&root), Keeping { cap_bytes: cap_mb << 20, ..Keeping::default() }, dry)?;
+    let verb = if dry { "would drop" } else { "dropped" };
+    console::out(&format!(
+        "{verb} {} steps and {} stored files ({:.1} MB); {:.1} MB of stored outputs stay",
+        dropped.steps,
+        dropped.blobs,
+        dropped.bytes as f64 / 1e6,
+        dropped.kept_bytes as f64 / 1e6
+    ));
+    Ok(())
+}
