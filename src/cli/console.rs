@@ -55,7 +55,7 @@ impl Terminal {
         let (word, reasons) = match status {
             Status::Skipped => ("done", String::new()),
             Status::Restored => ("stored", String::new()),
-            Status::Run | Status::Would => ("would run", because.join("; ")),
+            Status::Run | Status::Would => ("would run", first_few(because)),
         };
         self.say(&format!("{word:9}  {verb:18}  {reasons}"));
     }
@@ -107,6 +107,17 @@ impl Terminal {
         self.bar.disable_steady_tick();
         self.bar.finish_and_clear();
     }
+}
+
+/// The first reasons; the record of the run that follows has them all.
+fn first_few(because: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let more = because.len().saturating_sub(SHOWN);
+    let mut text = because[..because.len().min(SHOWN)].join("; ");
+    if more > 0 {
+        text.push_str(&format!("; and {more} more"));
+    }
+    text
 }
 
 impl Console for Terminal {
