@@ -83,8 +83,7 @@ impl CommonSkyFigure {
             Note::data(chi2(b), [end.max(1.0), i as f64], Align::Left, [7.0, 0.0]).style(style)
         };
         let refused = self.blocks.iter().enumerate().filter(|(_, b)| !b.aligned);
-        let refused =
-            refused.map(|(i, _)| Note::data("not aligned", [0.0, i as f64], Align::Left, [7.0, 0.0]).style(style));
+        let refused = refused.map(|(i, _)| Note::data("not aligned", [0.0, i as f64], Align::Left, [7.0, 0.0]).style(style));
         let refused: Vec<Note> = refused.collect();
         let notes: Vec<Note> = self.blocks.iter().enumerate().map(value).collect();
         let one = Rule::x(1.0).stroke(Stroke::new(Rgb::INK, 1.0).dash(&[4.0, 3.0]));
