@@ -9,11 +9,14 @@ mod linear;
 mod options;
 mod prior;
 mod refine;
+mod report;
+mod residual;
 mod result;
 mod sky;
 mod solve;
 mod state;
 mod support;
+mod tune;
 
 pub use options::{JointOptions, SupportOption, SupportRegion};
 pub use result::{BlockStatus, JointBlock, JointFit, SkyMap};

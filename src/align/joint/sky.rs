@@ -3,6 +3,8 @@
 //! I = E F⁻¹[√p ζ] with ζ white, so the penalty is |ζ|². The normal operator of the image is Toeplitz and does not depend on the
 //! offsets (their phases cancel): the data are not touched inside the iterations.
 
+use std::sync::Arc;
+
 use num_complex::Complex64;
 use rayon::prelude::*;
 
@@ -17,16 +19,8 @@ const ACCURACY: f64 = 1e-7;
 /// A worse kernel can make the normal operator indefinite at a signal to noise of 1000.
 const ACCURACY_NORMAL: f64 = 1e-10;
 
-/// Image grid, prior and transforms of all blocks.
-pub(super) struct Sky {
-    pub n: usize,
-    pub pixel: f64,
-    /// Middle of the image, direction cosines from the seed's phase center.
-    pub center: [f64; 2],
-    pub envelope: Vec<f64>,
-    mean_e2: f64,
-    /// Prior power on the half-plane of the transform, [n][n/2+1].
-    prior: Vec<f64>,
+/// What does not change with the support: image grid and transforms of all blocks.
+struct Transforms {
     fft: RealFft2<f64>,
     fft_padded: RealFft2<f64>,
     plan: Vec<Nufft>,
@@ -34,6 +28,21 @@ pub(super) struct Sky {
     normal: Vec<Vec<f64>>,
     /// Eigenvalues of the circulant matrix nearest to T_e (T. Chan), [n][n/2+1].
     circulant: Vec<Vec<f64>>,
+}
+
+/// Image grid, prior and transforms of all blocks.
+#[derive(Clone)]
+pub(super) struct Sky {
+    pub n: usize,
+    pub pixel: f64,
+    /// Middle of the image, direction cosines from the seed's phase center.
+    pub center: [f64; 2],
+    pub support: Support,
+    pub envelope: Vec<f64>,
+    mean_e2: f64,
+    /// Prior power on the half-plane of the transform, [n][n/2+1].
+    prior: Vec<f64>,
+    transforms: Arc<Transforms>,
 }
 
 /// Σ g² T_e over a set of blocks, with its preconditioner.
@@ -47,20 +56,18 @@ pub(super) struct Normal {
 pub(super) struct Solution {
     pub zeta: Vec<Complex64>,
     pub image: Vec<f64>,
+    /// By how much the image lowers χ² + |ζ|² below Σ W|V|².
+    pub explained: f64,
     pub iterations: usize,
 }
 
 impl Sky {
     /// A grid for `support`, with pixels of 0.46/max_uv.
-    pub fn new(blocks: &[&Cells], support: &Support, center: [f64; 2], power: &RadialPower, max_uv: f64) -> Result<Sky> {
+    pub fn new(blocks: &[&Cells], support: &Support, power: &RadialPower, max_uv: f64) -> Result<Sky> {
         let pixel = 0.46 / max_uv;
-        // A quarter beyond the support, so that the prior's correlations do not reach around.
-        let n = good_size((2.0 * 1.25 * support.reach(center) / pixel).ceil() as usize + 4);
-        let envelope = support.envelope(center, n, pixel);
-        let sum_e2: f64 = envelope.iter().map(|e| e * e).sum();
-        let nc = n / 2 + 1;
-        let frequency = |i: usize| if i <= n / 2 { i as f64 } else { i as f64 - n as f64 } / (n as f64 * pixel);
-        let prior = (0..n * nc).map(|k| power.at(frequency(k / nc).hypot(frequency(k % nc))) / sum_e2).collect();
+        let (center, half_width) = support.bounds();
+        // Half a radius beyond the support, so that the prior's correlations do not reach around.
+        let n = good_size(((2.0 * half_width + 0.5 * support.patches[0].major_rad) / pixel).ceil() as usize + 4);
         let fft_padded = RealFft2::new(2 * n, 2 * n);
         let per_block = |b: &&Cells| -> Result<(Nufft, Vec<f64>, Vec<f64>)> {
             let (u, v): (Vec<f64>, Vec<f64>) = (0..b.len()).map(|i| (b.u[i] * pixel, b.v[i] * pixel)).unzip();
@@ -73,23 +80,36 @@ impl Sky {
             normal.push(k);
             circulant.push(c);
         }
+        let transforms = Arc::new(Transforms { fft: RealFft2::new(n, n), fft_padded, plan, normal, circulant });
+        let empty = Support { patches: Vec::new() };
+        let sky = Sky { n, pixel, center, support: empty, envelope: Vec::new(), mean_e2: 0.0, prior: Vec::new(), transforms };
+        Ok(sky.with_support(support, power))
+    }
+
+    /// The same grid with another support, which has to lie within it.
+    pub fn with_support(&self, support: &Support, power: &RadialPower) -> Sky {
+        let (n, nc) = (self.n, self.n / 2 + 1);
+        let envelope = support.envelope(self.center, n, self.pixel);
+        let sum_e2 = envelope.iter().map(|e| e * e).sum::<f64>().max(f64::MIN_POSITIVE);
+        let frequency = |i: usize| if i <= n / 2 { i as f64 } else { i as f64 - n as f64 } / (n as f64 * self.pixel);
+        let prior = (0..n * nc).map(|k| power.at(frequency(k / nc).hypot(frequency(k % nc))) / sum_e2).collect();
         let mean_e2 = sum_e2 / (n * n) as f64;
-        Ok(Sky { n, pixel, center, envelope, mean_e2, prior, fft: RealFft2::new(n, n), fft_padded, plan, normal, circulant })
+        Sky { support: support.clone(), envelope, mean_e2, prior, transforms: self.transforms.clone(), ..*self }
     }
 
     /// Visibilities of an image at the cells of block `i`, for a source at the middle of the image.
     pub fn degrid(&self, i: usize, image: &[f64]) -> Result<Vec<Complex64>> {
-        Ok(self.plan[i].degrid(image)?)
+        Ok(self.transforms.plan[i].degrid(image)?)
     }
     /// The adjoint.
     pub fn grid(&self, i: usize, vis: &[Complex64]) -> Result<Vec<f64>> {
-        Ok(self.plan[i].grid(vis)?)
+        Ok(self.transforms.plan[i].grid(vis)?)
     }
 
     /// Information of block `i` on the Fourier component nearest to (u, v) relative to the prior's.
     pub fn information(&self, i: usize, gain: f64, u: f64, v: f64) -> f64 {
         let k = self.component(u, v);
-        gain * gain * self.prior[k] * self.mean_e2 * self.circulant[i][k].max(0.0)
+        gain * gain * self.prior[k] * self.mean_e2 * self.transforms.circulant[i][k].max(0.0)
     }
 
     fn component(&self, u: f64, v: f64) -> usize {
@@ -100,19 +120,31 @@ impl Sky {
         q.rem_euclid(n) as usize * nc + (p as usize).min(nc - 1)
     }
 
-    /// Expected number of Fourier components that block `i` alone determines, weighted by its share: N_e of the gain's log-determinant.
-    pub fn effective_components(&self, i: usize, gains: &[Option<f64>]) -> f64 {
+    /// Σ over the Fourier components of the support of f(component), each with its share in the whole plane.
+    fn sum_over_components(&self, f: impl Fn(usize) -> f64) -> f64 {
         let nc = self.n / 2 + 1;
         let inside = self.envelope.iter().filter(|e| **e > 0.5).count() as f64 / (self.n * self.n) as f64;
-        let share = |k: usize| {
-            let all: f64 = gains.iter().zip(&self.circulant).filter_map(|(g, t)| g.map(|g| g * g * t[k].max(0.0))).sum();
-            let own = gains[i].unwrap_or(0.0).powi(2) * self.circulant[i][k].max(0.0);
-            // The inner columns of the half-plane stand for their mirror images too.
-            let times = if k % nc == 0 || k % nc == nc - 1 { 1.0 } else { 2.0 };
-            let p = self.prior[k] * self.mean_e2;
-            times * p * own / (1.0 + p * all)
-        };
-        inside * (0..self.prior.len()).map(share).sum::<f64>()
+        // The inner columns of the half-plane stand for their mirror images too.
+        let times = |k: usize| if k % nc == 0 || k % nc == nc - 1 { 1.0 } else { 2.0 };
+        inside * (0..self.prior.len()).map(|k| times(k) * f(k)).sum::<f64>()
+    }
+
+    fn total_circulant(&self, gains: &[Option<f64>], k: usize) -> f64 {
+        gains.iter().zip(&self.transforms.circulant).filter_map(|(g, t)| g.map(|g| g * g * t[k].max(0.0))).sum()
+    }
+
+    /// Number of Fourier components that block `i` determines: the derivative of half the log-determinant by ln g².
+    pub fn effective_components(&self, i: usize, gains: &[Option<f64>]) -> f64 {
+        let own = gains[i].unwrap_or(0.0).powi(2);
+        self.sum_over_components(|k| {
+            let p = self.prior[k];
+            p * own * self.transforms.circulant[i][k].max(0.0) / (1.0 + p * self.total_circulant(gains, k))
+        })
+    }
+
+    /// Σ log(1 + p t): the log-determinant of the image's posterior relative to the prior, circulant approximation.
+    pub fn log_determinant(&self, gains: &[Option<f64>]) -> f64 {
+        self.sum_over_components(|k| (1.0 + self.prior[k] * self.total_circulant(gains, k)).ln())
     }
 
     /// The normal operator of the blocks that have a gain.
@@ -126,8 +158,9 @@ impl Sky {
             }
             out
         };
-        let precondition = sum(&self.circulant).iter().zip(&self.prior).map(|(t, p)| 1.0 / (1.0 + p * self.mean_e2 * t.max(0.0))).collect();
-        Normal { kernel: sum(&self.normal), precondition }
+        let precondition =
+            sum(&self.transforms.circulant).iter().zip(&self.prior).map(|(t, p)| 1.0 / (1.0 + p * self.mean_e2 * t.max(0.0))).collect();
+        Normal { kernel: sum(&self.transforms.normal), precondition }
     }
 
     /// Solves (1 + SᵀTS) ζ = Sᵀ b for the image whose adjoint data are `b`, from `start`.
@@ -136,7 +169,7 @@ impl Sky {
         let right = self.synthesis_adjoint(b, &mut work);
         let target = tolerance * tolerance * self.dot(&right, &precondition(&right, normal)).max(f64::MIN_POSITIVE);
         let mut zeta = start.map_or_else(|| vec![Complex64::default(); right.len()], |s| s.to_vec());
-        let mut residual = right;
+        let mut residual = right.clone();
         if start.is_some() {
             let applied = self.apply(normal, &zeta, &mut work);
             residual.iter_mut().zip(&applied).for_each(|(r, a)| *r -= a);
@@ -164,7 +197,8 @@ impl Sky {
             iterations += 1;
         }
         let image = self.synthesis(&zeta, &mut work);
-        Solution { zeta, image, iterations }
+        let sum: Vec<Complex64> = right.iter().zip(&residual).map(|(b, r)| b + r).collect();
+        Solution { explained: self.dot(&zeta, &sum), zeta, image, iterations }
     }
 
     /// |ζ|², the penalty.
@@ -199,7 +233,7 @@ impl Sky {
             *s = z * p.sqrt();
         }
         let mut image = vec![0.0; self.n * self.n];
-        self.fft.inverse(&mut work.spectrum, &mut image, |_| false);
+        self.transforms.fft.inverse(&mut work.spectrum, &mut image, |_| false);
         let scale = 1.0 / self.n as f64;
         image.iter_mut().zip(&self.envelope).for_each(|(i, e)| *i *= e * scale);
         image
@@ -212,7 +246,7 @@ impl Sky {
             *i = b * e * scale;
         }
         let mut out = vec![Complex64::default(); self.prior.len()];
-        self.fft.forward(&mut work.image, &mut out, |_| false);
+        self.transforms.fft.forward(&mut work.image, &mut out, |_| false);
         out.iter_mut().zip(&self.prior).for_each(|(o, p)| *o *= p.sqrt());
         out
     }
@@ -224,9 +258,9 @@ impl Sky {
         for (row, out) in image.chunks(n).zip(work.padded.chunks_mut(m)) {
             out[..n].copy_from_slice(row);
         }
-        self.fft_padded.forward(&mut work.padded, &mut work.padded_spectrum, |row| row >= n);
+        self.transforms.fft_padded.forward(&mut work.padded, &mut work.padded_spectrum, |row| row >= n);
         work.padded_spectrum.iter_mut().zip(&normal.kernel).for_each(|(s, k)| *s *= k);
-        self.fft_padded.inverse(&mut work.padded_spectrum, &mut work.padded, |row| row >= n);
+        self.transforms.fft_padded.inverse(&mut work.padded_spectrum, &mut work.padded, |row| row >= n);
         let mut out = Vec::with_capacity(n * n);
         work.padded.chunks(m).take(n).for_each(|row| out.extend_from_slice(&row[..n]));
         out
@@ -309,7 +343,7 @@ mod tests {
         let cells = cells();
         let power = RadialPower::of(&[&cells], 1e9).unwrap();
         let support = Support::disc([0.0, 0.0], 8e-6);
-        let sky = Sky::new(&[&cells], &support, [0.0, 0.0], &power, cells.max_uv()).unwrap();
+        let sky = Sky::new(&[&cells], &support, &power, cells.max_uv()).unwrap();
         let normal = sky.normal(&[Some(1.3)]);
         let image: Vec<f64> = (0..sky.n * sky.n).map(|i| ((i * 31) % 17) as f64 / 17.0).collect();
         let direct: Vec<Complex64> = sky.degrid(0, &image).unwrap().iter().zip(&cells.weight).map(|(v, w)| v * w * 1.69).collect();

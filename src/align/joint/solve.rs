@@ -1,25 +1,29 @@
 //! The joint alignment from blocks to offsets.
 
-use ndarray::Array2;
-
 use super::chain::{Link, next_link};
 use super::compress::{Cells, Compression, compress};
 use super::options::{JointOptions, SupportOption};
 use super::prior::RadialPower;
 use super::refine::{RefineOptions, Refined, refine};
-use super::result::{BlockStatus, JointBlock, JointFit, SkyMap};
+use super::report::report;
+use super::residual::{ResidualMap, residual_map};
+use super::result::JointFit;
 use super::sky::Sky;
 use super::state::State;
-use super::support::{Support, extent};
-use crate::align::{AlignError, SigmaFrom};
+use super::support::{Picture, Support, SupportPatch, extents};
+use super::tune::tune;
+use crate::align::AlignError;
 use crate::data::VisSource;
 use crate::error::Result;
 use crate::notice::Reporter;
-use crate::sky::Offset;
-use crate::units::Angle;
+use crate::units::{ARCSEC, Angle};
 
 /// Baselines beyond this many times the last with signal are left out.
 const UV_MARGIN: f64 = 1.6;
+/// A residual this high outside the support is emission: the highest of 10^4 places of noise is about 4.3.
+pub(super) const OUTLIER: f64 = 6.0;
+/// Patches that may be added to the support.
+const MAX_PATCHES: usize = 4;
 
 /// Aligns all blocks at once on a common unknown sky.
 ///
@@ -37,42 +41,157 @@ pub fn align_jointly(blocks: &[&dyn VisSource], options: &JointOptions, notice: 
     }
     let seed = named(blocks, options.seed.as_deref()).unwrap_or_else(|| loudest(&cells));
     let reference = named(blocks, options.reference.as_deref()).unwrap_or_else(|| sharpest(&cells));
+    let mut joint = Joint { blocks, options, how, cells, seed, reference, notice, remarks: Vec::new() };
+    joint.run()
+}
 
-    let disc = how.field_rad / 15.0;
-    let (support, center) = match options.support {
-        Some(SupportOption::Region(region)) => {
-            let patch = region.patch();
-            (Support { patches: vec![patch] }, [patch.east_rad, patch.north_rad])
+/// Everything that the steps share.
+pub(super) struct Joint<'a> {
+    blocks: &'a [&'a dyn VisSource],
+    pub options: &'a JointOptions,
+    how: Compression,
+    /// All cells, beyond the longest baseline with signal too.
+    cells: Vec<Cells>,
+    pub seed: usize,
+    pub reference: usize,
+    notice: &'a dyn Reporter,
+    pub remarks: Vec<String>,
+}
+
+/// A prior and the sky that goes with it.
+pub(super) struct Problem {
+    pub state: State,
+    power: RadialPower,
+    /// Longest baseline kept, wavelengths.
+    kept: f64,
+}
+
+impl Joint<'_> {
+    fn run(&mut self) -> Result<JointFit> {
+        let mut problem = self.problem(&self.first_support()?)?;
+        let links = self.chain(&mut problem)?;
+        if self.rebin(&problem.state)? {
+            let moved = problem.state;
+            problem = self.problem(&moved.sky.support)?;
+            problem.state.take_places(&moved);
         }
-        Some(SupportOption::Radius(radius)) => {
-            let center = seed_extent(&cells[seed], disc)?.map_or([0.0; 2], |e| e.center);
-            (Support::disc(center, radius.0), center)
-        }
-        None => match seed_extent(&cells[seed], disc)? {
-            Some(e) => (Support::disc(e.center, e.radius), e.center),
-            None => (Support::disc([0.0; 2], disc), [0.0; 2]),
-        },
-    };
-    let all: Vec<&Cells> = cells.iter().collect();
-    let max_uv = cells.iter().map(Cells::max_uv).fold(0.0, f64::max);
-    let power = RadialPower::of(&all, max_uv).ok_or_else(|| no_signal(&cells))?;
-    let kept = (UV_MARGIN * power.last_edge).min(max_uv);
-    let cells: Vec<Cells> = cells.iter().map(|c| c.cut(kept)).collect();
-    let all: Vec<&Cells> = cells.iter().collect();
-    let power = RadialPower::of(&all, kept).ok_or_else(|| no_signal(&cells))?;
-    let sky = Sky::new(&all, &support, center, &power, kept)?;
-    let mut state = State::new(cells, sky, seed);
-    let mut links: Vec<Option<Link>> = vec![None; blocks.len()];
-    loop {
-        let (best, _) = next_link(&state, options.search.0, notice)?;
-        let Some(link) = best else { break };
-        state.x[link.block] = link.peaks[0].x;
-        state.gain[link.block] = Some(link.peaks[0].gain);
-        let i = link.block;
-        links[i] = Some(link);
+        problem.state.anchor_at(self.reference);
+        refine(&mut problem.state, &RefineOptions::quick(), None, self.notice)?;
+        let (refined, residual) = self.settle_support(&mut problem)?;
+        Ok(report(self, problem, refined, residual, links))
     }
-    let refined = refine(&mut state, &RefineOptions::default(), None, notice)?;
-    Ok(report(state, refined, links, reference, support, options))
+
+    /// Radius within which emission is looked for, rad.
+    pub fn disc(&self) -> f64 {
+        self.how.field_rad / 15.0
+    }
+
+    fn first_support(&self) -> Result<Support> {
+        let measured = || self.seed_support();
+        Ok(match self.options.support {
+            Some(SupportOption::Region(region)) => Support { patches: vec![region.patch()] },
+            Some(SupportOption::Radius(radius)) => {
+                let found = measured()?.patches[0];
+                Support::disc([found.east_rad, found.north_rad], radius.0)
+            }
+            None => measured()?,
+        })
+    }
+
+    /// Where the image of the seed alone has its emission.
+    fn seed_support(&self) -> Result<Support> {
+        let (cells, whole) = (&self.cells[self.seed], Support::disc([0.0; 2], self.disc()));
+        let max_uv = cells.max_uv();
+        let Some(power) = RadialPower::of(&[cells], max_uv) else { return Ok(whole) };
+        let kept = (UV_MARGIN * power.last_edge).min(max_uv);
+        let cells = cells.cut(kept);
+        let sky = Sky::new(&[&cells], &whole, &power, kept)?;
+        let state = State::new(vec![cells], sky, 0);
+        let image = state.solve(None, 1e-3, 200)?.image;
+        let picture = Picture { image: &image, n: state.sky.n, pixel: state.sky.pixel, resolution: 1.0 / kept };
+        let patches: Vec<SupportPatch> = extents(&picture, self.disc()).iter().take(1 + MAX_PATCHES).map(|e| e.disc([0.0; 2])).collect();
+        Ok(if patches.is_empty() { whole } else { Support { patches } })
+    }
+
+    /// Cells up to the longest baseline with signal, their power, and the sky on `support`.
+    fn problem(&self, support: &Support) -> Result<Problem> {
+        let no_signal = || AlignError::NoSignal { names: self.cells.iter().map(|c| c.name.clone()).collect() };
+        let all: Vec<&Cells> = self.cells.iter().collect();
+        let max_uv = self.cells.iter().map(Cells::max_uv).fold(0.0, f64::max);
+        let kept = (UV_MARGIN * RadialPower::of(&all, max_uv).ok_or_else(no_signal)?.last_edge).min(max_uv);
+        let cells: Vec<Cells> = self.cells.iter().map(|c| c.cut(kept)).collect();
+        let all: Vec<&Cells> = cells.iter().collect();
+        let power = RadialPower::of(&all, kept).ok_or_else(no_signal)?;
+        let sky = Sky::new(&all, support, &power, kept)?;
+        Ok(Problem { state: State::new(cells, sky, self.seed), power, kept })
+    }
+
+    /// Places the blocks one after the other.
+    fn chain(&self, problem: &mut Problem) -> Result<Vec<Option<Link>>> {
+        let state = &mut problem.state;
+        let mut links: Vec<Option<Link>> = vec![None; self.blocks.len()];
+        while let (Some(link), _) = next_link(state, self.options.search.0, self.notice)? {
+            let i = link.block;
+            state.x[i] = link.peaks[0].x;
+            state.gain[i] = Some(link.peaks[0].gain);
+            links[i] = Some(link);
+        }
+        Ok(links)
+    }
+
+    /// Averages blocks again whose source is so far from their phase center that cells blur it; true if there were any.
+    fn rebin(&mut self, state: &State) -> Result<bool> {
+        let limit = 0.3 / 60.0 * self.how.field_rad;
+        let far: Vec<usize> = state.placed().into_iter().filter(|i| state.x[*i][0].hypot(state.x[*i][1]) > limit).collect();
+        for i in &far {
+            let (x, before) = (state.x[*i], state.cells[*i].taken_out);
+            let taken_out = [before[0] + x[0], before[1] + x[1]];
+            self.cells[*i] = compress(self.blocks[*i], &self.how, taken_out, self.notice)?.0;
+        }
+        Ok(!far.is_empty())
+    }
+
+    /// Shrinks the support to what the data prefer, and grows it where the residuals show emission outside.
+    fn settle_support(&mut self, problem: &mut Problem) -> Result<(Refined, ResidualMap)> {
+        let automatic = self.options.support.is_none();
+        let mut tuned = !automatic;
+        loop {
+            let solution = problem.state.solve(None, 1e-3, 300)?;
+            let residual = residual_map(&problem.state, &solution, 1.25 * self.disc())?;
+            let outlier = residual.outlier(&problem.state).filter(|o| o.significance > OUTLIER);
+            let patches = problem.state.sky.support.patches.len();
+            if let Some(o) = outlier.filter(|_| automatic && patches <= MAX_PATCHES) {
+                let at = format!("({:+.2}, {:+.2}) arcsec", o.east / ARCSEC, o.north / ARCSEC);
+                self.remarks.push(format!(
+                    "emission outside the support at {at}, {:.1} times the noise: the support was enlarged there",
+                    o.significance
+                ));
+                let mut support = problem.state.sky.support.clone();
+                support.patches.push(SupportPatch::disc([o.east, o.north], 3.0 * problem.state.beam_rad()));
+                self.rebuild(problem, &support)?;
+                continue;
+            }
+            if !tuned {
+                tuned = true;
+                let support = tune(&problem.state, &problem.power, 1.0 / problem.kept, self.notice)?;
+                self.rebuild(problem, &support)?;
+                continue;
+            }
+            let refined = refine(&mut problem.state, &RefineOptions::default(), None, self.notice)?;
+            let residual = residual_map(&problem.state, &refined.solution, 1.25 * self.disc())?;
+            return Ok((refined, residual));
+        }
+    }
+
+    /// Another support with the blocks where they are.
+    fn rebuild(&self, problem: &mut Problem, support: &Support) -> Result<()> {
+        let mut next = self.problem(support)?;
+        next.state.take_places(&problem.state);
+        next.state.anchor_at(self.reference);
+        *problem = next;
+        refine(&mut problem.state, &RefineOptions::quick(), None, self.notice)?;
+        Ok(())
+    }
 }
 
 fn check_request(blocks: &[&dyn VisSource], options: &JointOptions) -> Result<(), AlignError> {
@@ -124,95 +243,4 @@ fn loudest(cells: &[Cells]) -> usize {
 fn sharpest(cells: &[Cells]) -> usize {
     let information = |c: &Cells| (0..c.len()).map(|k| (c.weight[k] * c.vis[k].norm_sqr() - 2.0) * c.uv(k).powi(2)).sum::<f64>();
     (0..cells.len()).max_by(|a, b| information(&cells[*a]).total_cmp(&information(&cells[*b]))).unwrap_or(0)
-}
-
-fn no_signal(cells: &[Cells]) -> AlignError {
-    AlignError::NoSignal { names: cells.iter().map(|c| c.name.clone()).collect() }
-}
-
-/// Where the image of one block has its emission.
-fn seed_extent(cells: &Cells, disc: f64) -> Result<Option<super::support::Extent>> {
-    let max_uv = cells.max_uv();
-    let Some(power) = RadialPower::of(&[cells], max_uv) else { return Ok(None) };
-    let kept = (UV_MARGIN * power.last_edge).min(max_uv);
-    let cells = cells.cut(kept);
-    let support = Support::disc([0.0; 2], disc);
-    let sky = Sky::new(&[&cells], &support, [0.0; 2], &power, kept)?;
-    let state = State::new(vec![cells], sky, 0);
-    let image = state.solve(None, 1e-3, 200)?.image;
-    Ok(extent(&image, state.sky.n, state.sky.pixel, disc, 1.0 / kept))
-}
-
-fn report(
-    state: State,
-    refined: Refined,
-    links: Vec<Option<Link>>,
-    reference: usize,
-    support: Support,
-    options: &JointOptions,
-) -> JointFit {
-    let n = state.cells.len();
-    let total = |i: usize| [state.x[i][0] + state.cells[i].taken_out[0], state.x[i][1] + state.cells[i].taken_out[1]];
-    let (zero, unit) = (total(reference), state.gain[reference].unwrap_or(1.0));
-    // Covariance of x_i - x_reference; the seed's parameters are fixed.
-    let parameter = |i: usize, axis: usize| refined.free.iter().position(|f| *f == i).map(|k| 3 * k + axis);
-    let c = |a: Option<usize>, b: Option<usize>| a.zip(b).map_or(0.0, |(a, b)| refined.covariance[a][b]);
-    let relative = |i: usize, p: usize, j: usize, q: usize| {
-        let (a, b, ra, rb) = (parameter(i, p), parameter(j, q), parameter(reference, p), parameter(reference, q));
-        c(a, b) - c(a, rb) - c(ra, b) + c(ra, rb)
-    };
-    let covariance = Array2::from_shape_fn((2 * n, 2 * n), |(a, b)| {
-        let known = state.gain[a / 2].is_some() && state.gain[b / 2].is_some();
-        if known { relative(a / 2, a % 2, b / 2, b % 2) } else { f64::NAN }
-    });
-    let blocks = (0..n)
-        .map(|i| {
-            let cells = &state.cells[i];
-            let chi2_reduced = refined.chi2[i] / (2.0 * cells.len().max(1) as f64);
-            let scale = if options.sigma == SigmaFrom::Scatter { chi2_reduced.sqrt() } else { 1.0 };
-            let (x, gain) = (total(i), state.gain[i]);
-            let placed = gain.is_some();
-            let [xx, xy, yy] = [covariance[[2 * i, 2 * i]], covariance[[2 * i, 2 * i + 1]], covariance[[2 * i + 1, 2 * i + 1]]];
-            JointBlock {
-                name: cells.name.clone(),
-                status: if i == reference {
-                    BlockStatus::Reference
-                } else if placed {
-                    BlockStatus::Aligned
-                } else {
-                    BlockStatus::NotAligned("no match with the image of the other blocks".to_string())
-                },
-                offset: placed.then(|| Offset { dra_rad: x[0] - zero[0], ddec_rad: x[1] - zero[1] }),
-                sigma: placed.then(|| Offset { dra_rad: xx.sqrt() * scale, ddec_rad: yy.sqrt() * scale }),
-                correlation: if i == reference { 0.0 } else { xy / (xx * yy).sqrt() },
-                gain: gain.unwrap_or(f64::NAN) / unit,
-                sigma_gain: parameter(i, 2).map_or(0.0, |k| refined.covariance[k][k].sqrt()),
-                chi2_reduced,
-                cells: cells.len(),
-                ambiguity: links[i].as_ref().map_or(0.0, |l| l.ambiguity),
-                significance: links[i].as_ref().map_or(f64::INFINITY, |l| l.significance),
-                scatter_factor: cells.scatter_factor,
-                beam_rad: 0.0,
-            }
-        })
-        .collect();
-    let size = state.sky.n;
-    let map = |values: &[f64]| SkyMap {
-        data: Array2::from_shape_vec((size, size), values.to_vec()).unwrap_or_default(),
-        pixel_rad: state.sky.pixel,
-        center: Offset { dra_rad: state.sky.center[0] - zero[0], ddec_rad: state.sky.center[1] - zero[1] },
-    };
-    JointFit {
-        reference: state.cells[reference].name.clone(),
-        seed: state.cells[state.seed].name.clone(),
-        blocks,
-        covariance,
-        image: map(&refined.solution.image),
-        envelope: map(&state.sky.envelope),
-        support,
-        residual: map(&state.sky.envelope),
-        converged: true,
-        remarks: Vec::new(),
-        iterations: refined.iterations,
-    }
 }

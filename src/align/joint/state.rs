@@ -9,11 +9,14 @@ use super::compress::Cells;
 use super::sky::{Sky, Solution};
 use crate::error::Result;
 
-/// Positions and gains of the blocks on a common sky; the seed's are fixed.
+/// Positions and gains of the blocks on a common sky; the anchor's are fixed.
 pub(super) struct State {
     pub cells: Vec<Cells>,
     pub sky: Sky,
+    /// Block whose image starts the chain.
     pub seed: usize,
+    /// Block whose position and gain are fixed.
+    pub anchor: usize,
     /// Position of the middle of the image in each block's cells (what is left after `taken_out`), rad.
     pub x: Vec<[f64; 2]>,
     /// `None` where the block has no place yet.
@@ -26,11 +29,41 @@ impl State {
     /// Only the seed has a place: the middle of the image is where the sky says.
     pub fn new(cells: Vec<Cells>, sky: Sky, seed: usize) -> State {
         let n = cells.len();
-        let mut state = State { x: vec![[0.0; 2]; n], gain: vec![None; n], excluded: vec![false; n], seed, cells, sky };
+        let mut state = State { x: vec![[0.0; 2]; n], gain: vec![None; n], excluded: vec![false; n], seed, anchor: seed, cells, sky };
         let taken_out = state.cells[seed].taken_out;
         state.x[seed] = [state.sky.center[0] - taken_out[0], state.sky.center[1] - taken_out[1]];
         state.gain[seed] = Some(1.0);
         state
+    }
+
+    /// Fixes position and gain of another block; its gain becomes 1.
+    pub fn anchor_at(&mut self, i: usize) {
+        let Some(unit) = self.gain[i] else { return };
+        self.gain.iter_mut().flatten().for_each(|g| *g /= unit);
+        self.anchor = i;
+    }
+
+    /// Puts the blocks where they are in another state of the same blocks.
+    pub fn take_places(&mut self, other: &State) {
+        for i in 0..self.cells.len() {
+            self.gain[i] = other.gain[i];
+            self.excluded[i] = other.excluded[i];
+            // The middle of the image may have moved, and so may what was taken out of the data.
+            for axis in 0..2 {
+                let total = other.x[i][axis] + other.cells[i].taken_out[axis];
+                self.x[i][axis] = total + self.sky.center[axis] - other.sky.center[axis] - self.cells[i].taken_out[axis];
+            }
+        }
+        self.anchor = other.anchor;
+    }
+
+    /// Full width of the naturally weighted beam of one block, rad: 0.375/σ(u) for Gaussian coverage.
+    pub fn block_beam_rad(&self, i: usize) -> f64 {
+        beam(&[&self.cells[i]])
+    }
+    /// The same of all blocks together.
+    pub fn beam_rad(&self) -> f64 {
+        beam(&self.cells.iter().collect::<Vec<_>>())
     }
 
     /// Blocks with a place.
@@ -45,7 +78,7 @@ impl State {
     }
 
     /// b = Σ g Aᵀ[W V exp(-2πi u.x)], in the order of the blocks.
-    fn right_side(&self) -> Result<Vec<f64>> {
+    pub fn right_side(&self) -> Result<Vec<f64>> {
         let one = |i: &usize| -> Result<Vec<f64>> {
             let gain = self.gain[*i].unwrap_or(0.0);
             let values: Vec<Complex64> = self.centered(*i).iter().zip(&self.cells[*i].weight).map(|(v, w)| v * (w * gain)).collect();
@@ -59,9 +92,22 @@ impl State {
         Ok(sum)
     }
 
+    /// Σ W|V|² of the blocks that have a place.
+    pub fn power_of_data(&self) -> f64 {
+        let one = |i: &usize| self.cells[*i].weight.iter().zip(&self.cells[*i].vis).map(|(w, v)| w * v.norm_sqr()).sum::<f64>();
+        self.placed().iter().map(one).sum()
+    }
+
     /// The image of the blocks that have a place.
     pub fn solve(&self, start: Option<&[Complex64]>, tolerance: f64, max_iterations: usize) -> Result<Solution> {
         let normal = self.sky.normal(&self.gain);
         Ok(self.sky.solve(&normal, &self.right_side()?, start, tolerance, max_iterations))
     }
+}
+
+fn beam(blocks: &[&Cells]) -> f64 {
+    let sum =
+        |f: &dyn Fn(&Cells, usize) -> f64| blocks.iter().map(|c| (0..c.len()).map(|k| c.weight[k] * f(c, k)).sum::<f64>()).sum::<f64>();
+    let (weight, square) = (sum(&|_, _| 1.0), sum(&|c, k| c.uv(k).powi(2)));
+    if square > 0.0 { 0.375 / (0.5 * square / weight).sqrt() } else { 0.0 }
 }

@@ -31,6 +31,13 @@ impl SupportPatch {
         (along / self.major_rad).hypot(across / self.minor_rad)
     }
 
+    /// Half of the extent to the east-west (0) or north-south (1), rad.
+    fn half_width(&self, axis: usize) -> f64 {
+        let (s, c) = self.angle_rad.sin_cos();
+        let (major, minor) = if axis == 0 { (s, c) } else { (c, s) };
+        (self.major_rad * major).hypot(self.minor_rad * minor)
+    }
+
     /// 1 inside three quarters of the radius, falling to 0 at the edge.
     fn envelope(&self, east: f64, north: f64) -> f64 {
         const FLAT: f64 = 0.75;
@@ -55,9 +62,15 @@ impl Support {
         Support { patches: vec![SupportPatch::disc(center, radius_rad)] }
     }
 
-    /// Largest distance from `center` to the edge, rad.
-    pub(super) fn reach(&self, center: [f64; 2]) -> f64 {
-        self.patches.iter().map(|p| (p.east_rad - center[0]).hypot(p.north_rad - center[1]) + p.major_rad).fold(0.0, f64::max)
+    /// Middle and half-width of the square that holds all patches, rad.
+    pub(super) fn bounds(&self) -> ([f64; 2], f64) {
+        let edge = |axis: usize, sign: f64| {
+            let place = |p: &SupportPatch| [p.east_rad, p.north_rad][axis] + sign * p.half_width(axis);
+            self.patches.iter().map(place).fold(-sign * f64::INFINITY, |a, b| if sign > 0.0 { a.max(b) } else { a.min(b) })
+        };
+        let range = [0, 1].map(|axis| (edge(axis, -1.0), edge(axis, 1.0)));
+        let half = range.map(|(lo, hi)| 0.5 * (hi - lo));
+        (range.map(|(lo, hi)| 0.5 * (lo + hi)), half[0].max(half[1]))
     }
 
     /// The envelope on an image of `n` by `n` pixels about `center`, [north, east].
@@ -71,8 +84,9 @@ impl Support {
             .collect()
     }
 
-    pub(super) fn contains(&self, east: f64, north: f64) -> bool {
-        self.patches.iter().any(|p| p.radius(east, north) < 1.0)
+    /// Smallest elliptical radius of a place: below 1 inside.
+    pub(super) fn radius(&self, east: f64, north: f64) -> f64 {
+        self.patches.iter().map(|p| p.radius(east, north)).fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -87,40 +101,124 @@ impl std::fmt::Display for Support {
     }
 }
 
-/// What an image says about where its emission is.
+/// What an image says about where its emission is, relative to the middle of the image, rad.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Extent {
-    /// Relative to the middle of the image, rad.
     pub center: [f64; 2],
     pub radius: f64,
-    /// Five times the scatter of the empty part, relative to the peak.
-    pub floor: f64,
+    /// Minor over major axis of the flux about the center.
+    pub axis_ratio: f64,
+    /// Position angle of the major axis, rad.
+    pub angle: f64,
 }
 
-/// Center and radius of the emission in an image of `n` by `n` pixels that was made within `disc` rad of its middle.
+/// An image of `n` by `n` pixels, east and north increasing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Picture<'a> {
+    pub image: &'a [f64],
+    pub n: usize,
+    pub pixel: f64,
+    /// 1/(longest baseline), rad.
+    pub resolution: f64,
+}
+
+/// Patches fainter than this share of the flux do not count for the source itself.
+const MINOR_SHARE: f64 = 0.03;
+
+/// Extents of the source and of separate fainter patches in an image whose emission lies within `disc` rad of its middle.
 ///
-/// Pixels above max(2 % of the peak, 5 standard deviations of the outer annulus); the center is the middle of the 1 to 99 %
-/// flux quantiles along each axis (arcs pull the centroid away by 0.1-0.3 of the radius).
-pub(super) fn extent(image: &[f64], n: usize, pixel: f64, disc: f64, resolution: f64) -> Option<Extent> {
-    let smooth = smooth(image, n, 0.2 * resolution / pixel);
-    let at = |i: usize| (i as f64 - (n / 2) as f64) * pixel;
-    let radius = |k: usize| at(k % n).hypot(at(k / n));
+/// Bright pixels are those above max(2 % of the peak, 5 times the scatter of the outer part). The center of the source is the
+/// middle of the 1 to 99 % flux quantiles along each axis (arcs pull the centroid away by 0.1-0.3 of the radius).
+pub(super) fn extents(picture: &Picture, disc: f64) -> Vec<Extent> {
+    let (n, pixel) = (picture.n, picture.pixel);
+    let smooth = smooth(picture.image, n, 0.2 * picture.resolution / pixel);
+    let at = |k: usize| [((k % n) as f64 - (n / 2) as f64) * pixel, ((k / n) as f64 - (n / 2) as f64) * pixel];
+    let radius = |k: usize| at(k)[0].hypot(at(k)[1]);
     let peak = smooth.iter().copied().fold(0.0, f64::max);
-    if peak <= 0.0 {
-        return None;
-    }
-    let outer: Vec<f64> = (0..n * n).filter(|k| radius(*k) > 0.7 * disc && radius(*k) < 0.95 * disc).map(|k| smooth[k]).collect();
-    let rms = (outer.iter().map(|x| x * x).sum::<f64>() / outer.len().max(1) as f64).sqrt();
+    let outer: Vec<f64> = (0..n * n).filter(|k| radius(*k) > 0.6 * disc && radius(*k) < 0.95 * disc).map(|k| smooth[k].abs()).collect();
+    // 1.48 times the median of |x| is the standard deviation of a Gaussian, and a compact source does not move it.
+    let rms = 1.4826 * median(outer);
     let threshold = (0.02 * peak).max(5.0 * rms);
-    let bright: Vec<(f64, f64, f64)> = (0..n * n).filter(|k| smooth[*k] > threshold).map(|k| (at(k % n), at(k / n), smooth[k])).collect();
-    let middle = |axis: fn(&(f64, f64, f64)) -> f64| {
-        let q = quantiles(bright.iter().map(|b| (axis(b), b.2)).collect(), &[0.01, 0.99]);
-        0.5 * (q[0] + q[1])
+    let mut regions = regions(&smooth, n, threshold);
+    let flux = |region: &[usize]| region.iter().map(|k| smooth[*k]).sum::<f64>();
+    let total: f64 = regions.iter().map(|r| flux(r)).sum();
+    regions.sort_by(|a, b| flux(b).total_cmp(&flux(a)));
+    let extent = |region: &[usize]| {
+        let bright: Vec<([f64; 2], f64)> = region.iter().map(|k| (at(*k), smooth[*k])).collect();
+        Extent::of(&bright, 0.35 * picture.resolution)
     };
-    let center = [middle(|b| b.0), middle(|b| b.1)];
-    let radii = bright.iter().map(|b| ((b.0 - center[0]).hypot(b.1 - center[1]), b.2)).collect();
-    let r = quantiles(radii, &[0.995])[0];
-    Some(Extent { center, radius: 1.15 * r + 0.35 * resolution, floor: 5.0 * rms / peak })
+    let (main, minor): (Vec<Vec<usize>>, Vec<Vec<usize>>) = regions.into_iter().partition(|r| flux(r) >= MINOR_SHARE * total);
+    if main.is_empty() {
+        return Vec::new();
+    }
+    let source = extent(&main.concat());
+    let mut out = vec![source];
+    for region in minor {
+        let e = extent(&region);
+        let apart = (e.center[0] - source.center[0]).hypot(e.center[1] - source.center[1]) > source.radius;
+        if apart && region.iter().any(|k| smooth[*k] > 7.0 * rms) {
+            out.push(Extent { radius: e.radius.max(0.6 * picture.resolution), ..e });
+        }
+    }
+    out
+}
+
+impl Extent {
+    fn of(bright: &[([f64; 2], f64)], margin: f64) -> Extent {
+        let middle = |axis: usize| {
+            let q = quantiles(bright.iter().map(|b| (b.0[axis], b.1)).collect(), &[0.01, 0.99]);
+            0.5 * (q[0] + q[1])
+        };
+        let center = [middle(0), middle(1)];
+        let relative = |b: &([f64; 2], f64)| [b.0[0] - center[0], b.0[1] - center[1]];
+        let radii = bright.iter().map(|b| (relative(b)[0].hypot(relative(b)[1]), b.1)).collect();
+        let moment = |i: usize, j: usize| bright.iter().map(|b| b.1 * relative(b)[i] * relative(b)[j]).sum::<f64>();
+        let (xx, xy, yy) = (moment(0, 0), moment(0, 1), moment(1, 1));
+        let (mean, spread) = (0.5 * (xx + yy), (0.5 * (xx - yy)).hypot(xy));
+        let axis_ratio = if mean + spread > 0.0 { ((mean - spread).max(0.0) / (mean + spread)).sqrt() } else { 1.0 };
+        // Position angle from north to east of the direction along which the flux spreads most.
+        let angle = 0.5 * (2.0 * xy).atan2(yy - xx);
+        Extent { center, radius: 1.15 * quantiles(radii, &[0.995])[0] + margin, axis_ratio, angle }
+    }
+
+    /// The patch of this extent in an image whose middle is at `middle`.
+    pub fn disc(&self, middle: [f64; 2]) -> SupportPatch {
+        SupportPatch::disc([self.center[0] + middle[0], self.center[1] + middle[1]], self.radius)
+    }
+}
+
+fn median(mut x: Vec<f64>) -> f64 {
+    x.sort_by(f64::total_cmp);
+    x.get(x.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// Connected regions (with diagonals) of pixels above a threshold, in the order of their first pixel.
+fn regions(image: &[f64], n: usize, threshold: f64) -> Vec<Vec<usize>> {
+    let mut seen = vec![false; image.len()];
+    let mut out = Vec::new();
+    for first in 0..image.len() {
+        if seen[first] || !(image[first] > threshold) {
+            continue;
+        }
+        seen[first] = true;
+        let (mut region, mut next) = (vec![first], 0);
+        while next < region.len() {
+            let (y, x) = (region[next] / n, region[next] % n);
+            next += 1;
+            for (dy, dx) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)] {
+                let (y, x) = (y + dy, x + dx);
+                if y >= 1 && x >= 1 && y <= n && x <= n {
+                    let k = (y - 1) * n + x - 1;
+                    if !seen[k] && image[k] > threshold {
+                        seen[k] = true;
+                        region.push(k);
+                    }
+                }
+            }
+        }
+        out.push(region);
+    }
+    out
 }
 
 /// Places below which the given fractions of the flux lie.
