@@ -48,7 +48,7 @@ fn not_a_set_but(path: &Path) -> MsError {
     let mut start = [0u8; 9];
     let read = File::open(path).and_then(|mut f| f.read(&mut start)).unwrap_or(0);
     let (found, hint) = if start[..read].starts_with(b"SIMPLE  =") {
-        ("a FITS file", "visibilities in UVFITS are read with read_uvfits")
+        ("a FITS file", "visibilities in UVFITS are read with import_uvfits")
     } else if start[..read].starts_with(&[0x1f, 0x8b]) || short_name(path).contains(".tar") {
         ("an archive", "unpack it first: a MeasurementSet is a folder")
     } else {

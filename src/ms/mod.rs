@@ -29,6 +29,8 @@ pub mod summary;
 pub mod table_files;
 pub mod tiled_header;
 pub mod tiles;
+pub mod uvfits;
+pub mod uvtable;
 pub mod write;
 
 pub use blocks::{ExecutionBlock, blocks};

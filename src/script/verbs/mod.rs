@@ -9,9 +9,12 @@ mod run;
 mod sets;
 mod simulate;
 mod tables;
+mod uvfits;
+mod uvtable;
 
 pub use run::shown;
 pub use sets::SetArg;
 
 /// All groups in the order in which help lists them.
-pub static GROUPS: &[&[&Verb]] = &[run::VERBS, simulate::VERBS, data::VERBS, align::VERBS, figures::VERBS, tables::VERBS];
+pub static GROUPS: &[&[&Verb]] =
+    &[run::VERBS, simulate::VERBS, data::VERBS, uvfits::VERBS, uvtable::VERBS, align::VERBS, figures::VERBS, tables::VERBS];
