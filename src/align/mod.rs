@@ -4,6 +4,7 @@
 //! reference; positive to the east and north (`docs/conventions.md`).
 
 mod compat;
+mod diagnose;
 mod error;
 mod find_offset;
 mod ingest;
@@ -12,7 +13,10 @@ mod pair;
 mod profile;
 mod surface;
 mod uv_grid;
+mod uv_profile;
+mod weights;
 
+pub use diagnose::{Diagnosis, diagnose};
 pub use error::AlignError;
 pub use find_offset::{Compat, FindOffsetOptions, NpixResult, Objective, OffsetFit, SigmaFrom, find_offset};
 pub use ingest::IngestCounts;
@@ -22,6 +26,8 @@ pub use joint::{
 pub use profile::{ProfileBin, uv_profile};
 pub use surface::CostSurface;
 pub use uv_grid::{UvCell, UvGrid, UvGridOptions, UvGridSpec, uv_grid};
+pub use uv_profile::{UvProfile, UvProfileBin, UvProfileOptions, uv_profile};
+pub use weights::{WeightCheck, check_weights};
 
 #[cfg(test)]
 mod tests;
