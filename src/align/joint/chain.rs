@@ -32,8 +32,6 @@ pub(super) struct Link {
     pub significance: f64,
     /// Σ w |M|², the squared signal to noise that the match could have.
     pub strength: f64,
-    /// Root mean square baseline of the match, wavelengths.
-    pub u_eff: f64,
 }
 
 /// A lower match is not told from noise: a few thousand places are searched.
@@ -81,7 +79,7 @@ fn link(state: &State, i: usize, image: &[f64], search_rad: f64) -> Result<Link>
     let place = |k: usize| [((k % n) as f64 - (n / 2) as f64) * step, ((k / n) as f64 - (n / 2) as f64) * step];
     let maxima = local_maxima(&map, n);
     let Some(&best) = maxima.first() else {
-        return Ok(Link { block: i, peaks: Vec::new(), ambiguity: 1.0, significance: 0.0, strength, u_eff });
+        return Ok(Link { block: i, peaks: Vec::new(), ambiguity: 1.0, significance: 0.0, strength });
     };
     let far = |k: usize, from: usize| {
         let (a, b) = (place(k), place(from));
@@ -120,7 +118,7 @@ fn link(state: &State, i: usize, image: &[f64], search_rad: f64) -> Result<Link>
         Peak { x, gain: (height + prior) / (strength + prior), relative: map[*k] / map[best] }
     };
     let peaks = kept.iter().map(refine).collect();
-    Ok(Link { block: i, peaks, ambiguity, significance: map[best] / strength.max(f64::MIN_POSITIVE).sqrt(), strength, u_eff })
+    Ok(Link { block: i, peaks, ambiguity, significance: map[best] / strength.max(f64::MIN_POSITIVE).sqrt(), strength })
 }
 
 /// Indices of the local maxima of a map, highest first; the border does not count.
