@@ -13,7 +13,6 @@ mod pair;
 mod profile;
 mod surface;
 mod uv_grid;
-mod uv_profile;
 mod weights;
 
 pub use diagnose::{Diagnosis, diagnose};
@@ -26,7 +25,6 @@ pub use joint::{
 pub use profile::{ProfileBin, uv_profile};
 pub use surface::CostSurface;
 pub use uv_grid::{UvCell, UvGrid, UvGridOptions, UvGridSpec, uv_grid};
-pub use uv_profile::{UvProfile, UvProfileBin, UvProfileOptions, uv_profile};
 pub use weights::{WeightCheck, check_weights};
 
 #[cfg(test)]
