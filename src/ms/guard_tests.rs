@@ -40,7 +40,7 @@ fn what_is_no_set_is_said_to_be_none() {
     "#);
     insta::assert_snapshot!(complaint(&path("a.fits")), @r#"
     not a MeasurementSet: a FITS file
-      hint: visibilities in UVFITS are read with read_uvfits
+      hint: visibilities in UVFITS are read with import_uvfits
     "#);
     insta::assert_snapshot!(complaint(&path("a.tar")), @r#"
     not a MeasurementSet: an archive

@@ -226,18 +226,3 @@ fn a_label_far_away_is_warned_about() {
     shift(&ms, (0.0, 0.0), &folder.path().join("far.ms"), &options, &notice).unwrap();
     assert_eq!(notice.warnings().iter().map(|w| w.name.as_str()).collect::<Vec<_>>(), ["label-far"]);
 }
-
-#[test]
-#[ignore = "timing only"]
-fn shift_time() {
-    for set in std::env::var("SETS").unwrap().split(',') {
-        for threads in [1, 2, 1, 2] {
-            let ms = MeasurementSet::open(set).unwrap();
-            let folder = tempfile::tempdir_in(Path::new(set).parent().unwrap()).unwrap();
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let t = std::time::Instant::now();
-            pool.install(|| moved(&ms, folder.path(), (5.0 * MAS, 6.0 * MAS), ShiftOptions::default()));
-            println!("{set}: {threads} threads {:.3} s", t.elapsed().as_secs_f64());
-        }
-    }
-}

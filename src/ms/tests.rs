@@ -251,34 +251,6 @@ fn execution_blocks_are_told_apart() {
     assert_eq!(blocks(&ngc5921, 1800.0).len(), 2);
 }
 
-#[test]
-#[ignore = "timing only"]
-fn read_time() {
-    use rayon::prelude::*;
-    for set in std::env::var("SETS").unwrap().split(',') {
-        let t = std::time::Instant::now();
-        let ms = MeasurementSet::open(set).unwrap();
-        let opened = t.elapsed();
-        let selected = ms.select(&Selection::default()).unwrap();
-        println!("{set}: open {opened:?}, select {:?}, {} blocks", t.elapsed() - opened, selected.n_blocks());
-        for threads in [1, 1, 2, 2] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let t = std::time::Instant::now();
-            let bytes: usize = pool.install(|| {
-                (0..selected.n_blocks())
-                    .into_par_iter()
-                    .map(|i| {
-                        let b = selected.read_block(i).unwrap();
-                        b.vis_rfc.len() * 9 + b.row.len() * 24
-                    })
-                    .sum()
-            });
-            let s = t.elapsed().as_secs_f64();
-            println!("   {threads} threads: {:.4} s, {:.2} GB/s", s, bytes as f64 / s / 1e9);
-        }
-    }
-}
-
 /// listobs of CASA 6.7 says the same of these sets; the fractions were counted with python-casacore.
 #[test]
 fn a_summary_says_what_a_set_holds() {

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::align::{
-    BlockStatus, FindOffsetOptions, JointBlock, JointFit, JointOptions, OffsetFit, UvGrid, UvGridOptions, align_jointly, find_offset,
-    uv_grid, uv_profile,
+    BlockStatus, FindOffsetOptions, JointBlock, JointFit, JointOptions, OffsetFit, UvGrid, UvGridOptions, align_jointly, diagnose,
+    find_offset, uv_grid, uv_profile,
 };
 use crate::data::{ShiftRow, VisSource};
 use crate::error::{Error, Result};
 use crate::ms::select::Selection;
+use crate::notice::Warning;
 use crate::options::Options;
 use crate::script::value::record;
 use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, check_options2, defaults, defaults2};
@@ -186,7 +187,11 @@ static FIND_OFFSET: Verb = Verb {
 fn run_find_offset(call: &Call, work: &Work) -> Result<Value> {
     let (reference, block) = (SetArg::new(call.context, &call.args[0])?, SetArg::new(call.context, &call.args[1])?);
     let blocks = Blocks::open(&reference, &[block], &call.options::<Selection>()?)?;
+    blocks.check_weights(work.notice)?;
     let fit = find_offset(&blocks.reference, &blocks.others[0], &call.options::<FindOffsetOptions>()?, work.notice)?;
+    for d in diagnose(&fit) {
+        work.notice.warn(Warning::new(&d.name, format!("{} against {}: {}", fit.block, fit.reference, d.message)).hint(d.hint));
+    }
     offset_record(&fit)
 }
 
@@ -224,6 +229,7 @@ fn offset_record(fit: &OffsetFit) -> Result<Value> {
         "ambiguity": fit.ambiguity,
         "passes": fit.passes,
         "best": OffsetMas::from(fit.offset),
+        "diagnosis": diagnose(fit).into_iter().map(|d| json!({ "name": d.name, "message": d.message, "serious": d.serious })).collect::<Vec<_>>(),
         "$figure": super::figures::uv_overlap_data(fit),
     });
     extend(&mut value, more)?;
@@ -286,6 +292,7 @@ fn run_align_jointly(call: &Call, work: &Work) -> Result<Value> {
     };
     let others: Vec<SetArg> = sets.iter().enumerate().filter(|(i, _)| *i != i_reference).map(|(_, s)| s.clone()).collect();
     let blocks = Blocks::open(first, &others, &call.options::<Selection>()?)?;
+    blocks.check_weights(work.notice)?;
     // The order of the call again: the fit does not depend on it, its table does.
     let mut sources: Vec<&dyn VisSource> = blocks.others.iter().map(|b| b as &dyn VisSource).collect();
     sources.insert(i_reference, &blocks.reference);

@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::align::check_weights;
+use crate::data::VisSource;
 use crate::error::{Error, Result};
 use crate::ms::select::{Names, Selection, matching_spws};
 use crate::ms::{MeasurementSet, Selected};
+use crate::notice::{Reporter, Warning};
 use crate::script::context::Context;
 
 /// A set, or one execution block of it (`a.ms#1`), as a script names it.
@@ -114,5 +117,17 @@ impl Blocks {
         let first = reference.select(selection)?;
         let others = others.iter().map(|o| o.select_like(&first, selection)).collect::<Result<Vec<_>>>()?;
         Ok(Blocks { reference: first, others })
+    }
+
+    /// Warns of weights that the scatter of the data does not bear out, and of WEIGHT that disagrees with SIGMA.
+    pub fn check_weights(&self, notice: &dyn Reporter) -> Result<()> {
+        for set in std::iter::once(&self.reference).chain(&self.others) {
+            check_weights(set, notice)?.report(set.name(), notice);
+            if let Some(factor) = set.weight_times_sigma_squared()?.filter(|f| !(0.98..1.02).contains(f)) {
+                let message = format!("{}: WEIGHT is {factor:.3} / SIGMA²: the two columns disagree; WEIGHT is used", set.name());
+                notice.warn(Warning::new("weight-and-sigma", message).hint("set the weights anew (statwt), or use sigma: \"scatter\""));
+            }
+        }
+        Ok(())
     }
 }
