@@ -33,9 +33,10 @@ impl ProfileBin {
 
 /// Means in `n_bins` rings of equal width in log uv distance between `range_lambda`, after taking `offset` out of the block.
 ///
-/// Rings without cells are left out. The mean is of complex numbers: phases that turn within a ring lower its length, as
+/// Baselines are folded to the half plane that points along `fold` (east, north): a displacement of the source that way shows
+/// as a phase that grows with the baseline. Rings without cells are left out. The mean is of complex numbers: phases that turn within a ring lower its length, as
 /// they lower the flux of an image.
-pub fn uv_profile(grid: &UvGrid, offset: Offset, range_lambda: (f64, f64), n_bins: usize) -> Vec<ProfileBin> {
+pub fn uv_profile(grid: &UvGrid, offset: Offset, fold: Offset, range_lambda: (f64, f64), n_bins: usize) -> Vec<ProfileBin> {
     #[derive(Clone, Copy, Default)]
     struct Sum {
         weight: f64,
@@ -53,9 +54,11 @@ pub fn uv_profile(grid: &UvGrid, offset: Offset, range_lambda: (f64, f64), n_bin
         }
         let i = ((distance / low).ln() / (high / low).ln() * n as f64) as usize;
         let phase = -std::f64::consts::TAU * (cell.u * offset.dra_rad + cell.v * offset.ddec_rad);
+        let folded = cell.u * fold.dra_rad + cell.v * fold.ddec_rad < 0.0;
+        let vis = cell.vis * Complex64::from_polar(1.0, phase);
         let sum = &mut sums[i.min(n - 1)];
         sum.weight += cell.weight;
-        sum.vis += cell.weight * cell.vis * Complex64::from_polar(1.0, phase);
+        sum.vis += cell.weight * if folded { vis.conj() } else { vis };
         sum.distance += cell.weight * distance;
         sum.cells += 1;
     }

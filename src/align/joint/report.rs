@@ -96,13 +96,11 @@ pub(super) fn report(joint: &Joint, problem: Problem, refined: Refined, residual
 fn remarks(joint: &Joint, state: &State, refined: &Refined) -> Vec<String> {
     let mut out = joint.remarks.clone();
     out.push(format!(
-        "n {} pixel {:.1} mas, support {}, last step {:.3}, cg {}, evidence {:.1}",
+        "The sky is an image of {0} x {0} pixels of {1:.1} mas; emission is allowed in {2}; the last step of the fit was {3:.2} sigma.",
         state.sky.n,
         state.sky.pixel / MAS,
         state.sky.support,
         refined.last_step,
-        refined.solution.iterations,
-        refined.objective + state.sky.log_determinant(&state.gain),
     ));
     out
 }

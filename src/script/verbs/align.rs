@@ -398,6 +398,7 @@ static UV_PROFILE: Verb = Verb {
     name: "uv_profile",
     group: "Alignment",
     summary: "Averages a block and a reference in rings of the uv plane, before and after taking an offset out.",
+    details: "Baselines are folded to the half plane along the offset, so that an offset shows as a phase that grows with the baseline.",
     inputs: &[
         Input::new("reference", InputKind::Ms, "The reference."),
         Input::new("ms", InputKind::Ms, "The block."),
@@ -432,9 +433,9 @@ fn run_uv_profile(call: &Call, work: &Work) -> Result<Value> {
     let fields = json!({
         "reference_name": reference.name(),
         "block_name": block.name(),
-        "reference": uv_profile(&reference, Offset::ZERO, range, n_bins),
-        "before": uv_profile(&block, Offset::ZERO, range, n_bins),
-        "after": uv_profile(&block, offset, range, n_bins),
+        "reference": uv_profile(&reference, Offset::ZERO, offset, range, n_bins),
+        "before": uv_profile(&block, Offset::ZERO, offset, range, n_bins),
+        "after": uv_profile(&block, offset, offset, range, n_bins),
         "offset": measured,
     });
     record("UvProfile", format!("{} against {} in {n_bins} rings", block.name(), reference.name()), fields)
