@@ -122,13 +122,12 @@ impl TileValue for bool {
 
 /// Reads one byte, zero beyond the end of the file.
 fn read_or_zero(file: &File, byte: &mut [u8], at: u64) -> std::io::Result<()> {
-    match file.read_exact_at(byte, at) {
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-            byte.fill(0);
-            Ok(())
-        }
-        other => other,
+    let read = file.read_exact_at(byte, at);
+    if read.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof) {
+        byte.fill(0);
+        return Ok(());
     }
+    read
 }
 
 /// Eight booleans for each byte, lowest bit first, as eight bytes of 0 or 1.
