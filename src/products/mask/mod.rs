@@ -1,0 +1,11 @@
+//! Masks: where there is emission.
+
+mod components;
+mod grow;
+mod strict;
+#[cfg(test)]
+mod tests;
+
+pub use components::Neighbours;
+pub use grow::{grow_channels, grow_sky, keep_runs};
+pub use strict::{MaskOptions, PruneOptions, mask_dilated, mask_seeds, mask_strict, prune, signal_above};

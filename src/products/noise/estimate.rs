@@ -1,0 +1,353 @@
+//! The estimate: a map from overlapping boxes, a spectrum from overlapping slabs of channels, in turn.
+
+use std::ops::Range;
+
+use ndarray::{Array2, Array3};
+use rayon::prelude::*;
+
+use super::planes::slab_noise;
+use super::robust::{Scratch, zero_centred};
+use super::smooth::{Edge, savitzky_golay, spread_samples};
+use super::{Noise, NoiseOptions, median_f64};
+use crate::data::{CubeSource, Mask};
+use crate::error::Result;
+use crate::notice::{Reporter, Warning};
+use crate::products::{Compat, ProductsError};
+
+/// Measures the noise of a cube as a map times a spectrum, from voxels outside `exclude`.
+///
+/// Every value is the zero-centred robust estimate of [`noise_scalar`] over a box of sky and all channels (map), or over a slab of
+/// channels and all sky (spectrum); the data are divided by the result and the next iteration refines it.
+pub fn noise(source: &dyn CubeSource, exclude: Option<&Mask>, options: &NoiseOptions, notice: &dyn Reporter) -> Result<Noise> {
+    let plan = Plan::new(source, options, notice)?;
+    let usable = Usable::find(source, exclude, options.compat, notice)?;
+    let [nc, ny, nx] = source.info().shape();
+    let (mut map, mut spectrum) = (footprint(&usable, [ny, nx]), vec![1.0; nc]);
+    for i in 0..options.iterations.max(1) {
+        notice.progress("noise", i as u64, options.iterations as u64);
+        if options.map {
+            let samples = sample_map(source, &usable, &map, &spectrum, &plan, i > 0, notice)?;
+            let fresh = fill_map(samples, &plan, options.compat, notice)?;
+            map.zip_mut_with(&fresh, |m, f| *m *= f);
+        }
+        if options.spectrum {
+            let raw = slab_noise(source, usable.mask.as_ref(), (&map, &spectrum), plan.spec_half, notice)?;
+            let fresh = smooth_spectrum(raw, &plan, options);
+            spectrum.iter_mut().zip(&fresh).for_each(|(s, f)| *s *= f);
+        }
+        if !options.map && !options.spectrum {
+            let one = scalar(source, usable.mask.as_ref(), notice)?;
+            map.mapv_inplace(|m| m * one);
+            break;
+        }
+    }
+    if spectrum.iter().any(|s| s.is_nan()) {
+        fill_spectrum(&mut spectrum, options.compat);
+    }
+    Ok(Noise::separable(source.info(), map, spectrum)?)
+}
+
+/// One number for the noise of a cube or a part of it: 1.4826 times the median of |x|, first over negative values, then over
+/// values below the threshold that one noise value in twice their number would exceed.
+pub fn noise_scalar(source: &dyn CubeSource, exclude: Option<&Mask>, notice: &dyn Reporter) -> Result<f64> {
+    let usable = Usable::find(source, exclude, Compat::None, notice)?;
+    scalar(source, usable.mask.as_ref(), notice)
+}
+
+fn scalar(source: &dyn CubeSource, usable: Option<&Mask>, notice: &dyn Reporter) -> Result<f64> {
+    let [nc, ny, nx] = source.info().shape();
+    let (map, spectrum) = (Array2::ones((ny, nx)), vec![1.0; nc]);
+    let value = slab_noise(source, usable, (&map, &spectrum), nc, notice)?[0];
+    if value.is_nan() { Err(ProductsError::AllBlank((nc * ny * nx) as u64).into()) } else { Ok(value) }
+}
+
+/// Sizes of boxes, strides and windows.
+#[derive(Debug)]
+struct Plan {
+    /// Pixels; 0 for every pixel alone.
+    side: usize,
+    substride: usize,
+    step: usize,
+    spec_half: usize,
+    /// 0 for no smoothing.
+    window: usize,
+    min_voxels: usize,
+}
+
+impl Plan {
+    fn new(source: &dyn CubeSource, o: &NoiseOptions, notice: &dyn Reporter) -> Result<Plan> {
+        let info = source.info();
+        let ppb = info.pixels_per_beam().unwrap_or_else(|| {
+            let message = "the cube has no beam; the noise boxes are made for a beam of 4 pixels".to_string();
+            notice.warn(Warning::new("no-beam", message).hint("give box_pixels, or the beam when reading the cube"));
+            4.0f64.powi(2) * std::f64::consts::PI / (4.0 * std::f64::consts::LN_2)
+        });
+        let side = o.box_pixels.unwrap_or((2.5 * ppb.sqrt()).ceil() as usize);
+        let automatic = ((4.0 * ppb / std::f64::consts::PI).sqrt() / 2.5).floor() as usize;
+        let n_chan = info.n_chan();
+        // ceil(n / 5) // 2 * 2 + 1: the odd number at or above the even part of a fifth of the channels.
+        let window = o.smooth_window.unwrap_or(n_chan.div_ceil(5) / 2 * 2 + 1);
+        if window > 0 && window % 2 == 0 {
+            return Err(ProductsError::Option { name: "smooth_window", value: window.to_string(), expected: "an odd number of channels, or 0" }.into());
+        }
+        if o.spec_box == 0 {
+            return Err(ProductsError::Option { name: "spec_box", value: "0".into(), expected: "at least 1 channel" }.into());
+        }
+        Ok(Plan {
+            side,
+            substride: o.substride.unwrap_or(automatic).max(1),
+            step: ((side as f64 / 2.5).floor() as usize).max(1),
+            spec_half: o.spec_box / 2,
+            window,
+            min_voxels: o.min_voxels,
+        })
+    }
+}
+
+/// Which voxels count; `None` where all do.
+struct Usable {
+    mask: Option<Mask>,
+    /// Pixels with a usable voxel in any channel, and with noise.
+    any: Mask,
+}
+
+impl Usable {
+    fn find(source: &dyn CubeSource, exclude: Option<&Mask>, compat: Compat, notice: &dyn Reporter) -> Result<Usable> {
+        let [nc, ny, nx] = source.info().shape();
+        let mut finite = finite_mask(source, notice)?;
+        let all = finite.count() == (nc * ny * nx) as u64;
+        let seen = finite.any_channel();
+        if !all {
+            erode_beside_blanks(&mut finite);
+        }
+        let any = if compat == Compat::Phangs { finite.any_channel() } else { seen };
+        if let Some(exclude) = exclude {
+            if exclude.shape() != finite.shape() {
+                let (found, expected) = (exclude.shape().to_vec(), finite.shape().to_vec());
+                return Err(ProductsError::Grid { what: "mask", found, expected }.into());
+            }
+            finite.minus(exclude)?;
+        }
+        if finite.is_empty() {
+            return Err(ProductsError::AllBlank((nc * ny * nx) as u64).into());
+        }
+        Ok(Usable { mask: (!all || exclude.is_some()).then_some(finite), any })
+    }
+}
+
+/// Finite voxels.
+pub(crate) fn finite_mask(source: &dyn CubeSource, notice: &dyn Reporter) -> Result<Mask> {
+    let shape = source.info().shape();
+    let mut mask = Mask::empty(shape);
+    let plane_words = shape[1] * mask.row_words();
+    mask.words_mut().par_chunks_mut(plane_words).enumerate().try_for_each(|(z, words)| -> Result<()> {
+        notice.check()?;
+        let mut buffer = Vec::new();
+        crate::data::finite_plane(source.plane(z, &mut buffer)?, words);
+        Ok(())
+    })?;
+    Ok(mask)
+}
+
+/// Removes voxels that touch a blank one by a face or an edge (not by a corner); beyond the cube nothing is blank.
+pub(super) fn erode_beside_blanks(finite: &mut Mask) {
+    let [nc, ny, _] = finite.shape();
+    let old = finite.clone();
+    let words = old.row_words();
+    let nx = old.shape()[2];
+    // A row with one column more on either side: bits of neighbours in x, 1 beyond the ends.
+    let beside = |row: &[u64], out: &mut [u64]| {
+        for i in 0..words {
+            let valid = crate::data::valid_bits(nx, i);
+            let w = row[i] | !valid;
+            let before = if i == 0 { 1 } else { row[i - 1] >> 63 };
+            let after = if i + 1 == words { 1 } else { row[i + 1] & 1 };
+            out[i] &= (w << 1 | before) & (w >> 1 | after << 63);
+        }
+    };
+    let mut plane = vec![0; words];
+    for z in 0..nc {
+        for y in 0..ny {
+            plane.fill(u64::MAX);
+            for (dz, dy) in [(0i64, 0i64), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)] {
+                let (zz, yy) = (z as i64 + dz, y as i64 + dy);
+                if zz < 0 || yy < 0 || zz >= nc as i64 || yy >= ny as i64 {
+                    continue;
+                }
+                let row = old.row(zz as usize, yy as usize);
+                plane.iter_mut().zip(row).for_each(|(p, r)| *p &= r);
+                if dz == 0 || dy == 0 {
+                    beside(row, &mut plane);
+                }
+            }
+            finite.row_mut(z, y).copy_from_slice(&plane);
+        }
+    }
+}
+
+/// 1 on pixels that get a noise, NaN elsewhere.
+fn footprint(usable: &Usable, [ny, nx]: [usize; 2]) -> Array2<f64> {
+    Array2::from_shape_fn((ny, nx), |(y, x)| if usable.any.get(0, y, x) { 1.0 } else { f64::NAN })
+}
+
+/// Bytes of a strip of rows over all channels that one thread holds.
+const STRIP_BYTES: usize = 16 << 20;
+
+/// The noise in boxes around sampled pixels, NaN elsewhere.
+fn sample_map(
+    source: &dyn CubeSource,
+    usable: &Usable,
+    map: &Array2<f64>,
+    spectrum: &[f64],
+    plan: &Plan,
+    normalised: bool,
+    notice: &dyn Reporter,
+) -> Result<Array2<f64>> {
+    let [nc, ny, nx] = source.info().shape();
+    let n_valid = usable.any.count() as f64;
+    // At least 20 samples across the field: small maps step by single pixels.
+    let limit = (n_valid.sqrt().ceil() / 20.0).floor() as usize;
+    let (half, step) = if plan.side == 0 { (0, 1) } else { (plan.side / 2, plan.step.min(limit).max(1)) };
+    let centers = |n: usize| -> Vec<usize> {
+        let list: Vec<usize> = (half..n).step_by(step).collect();
+        // A field narrower than half a box still has a middle.
+        if list.is_empty() { vec![n / 2] } else { list }
+    };
+    let (ys, xs) = (centers(ny), centers(nx));
+    let row_bytes = nc * nx * 4;
+    let rows = (STRIP_BYTES / row_bytes.max(1)).max(1);
+    let per_strip = rows.saturating_sub(2 * half).div_ceil(step).max(1);
+    let inverse_map = map.mapv(|m| (1.0 / m) as f32);
+    let inverse_spectrum: Vec<f32> = spectrum.iter().map(|s| (1.0 / s) as f32).collect();
+    let strips: Vec<Vec<(usize, Vec<f64>)>> = ys
+        .par_chunks(per_strip)
+        .map(|chunk| {
+            notice.check()?;
+            let (lo, hi) = (chunk[0].saturating_sub(half), (chunk[chunk.len() - 1] + half + 1).min(ny));
+            let strip = Strip::read(source, usable, lo..hi, &inverse_map, &inverse_spectrum)?;
+            let mut scratch = Scratch::default();
+            let mut guess = if normalised { 1.0 } else { f32::NAN };
+            let mut out = Vec::with_capacity(chunk.len());
+            for y in chunk {
+                let mut line = Vec::with_capacity(xs.len());
+                for x in &xs {
+                    let sigma = strip.box_noise((*y, *x), half, plan, guess, &mut scratch);
+                    if sigma.is_finite() && !normalised {
+                        guess = sigma as f32;
+                    }
+                    line.push(sigma);
+                }
+                out.push((*y, line));
+            }
+            Ok(out)
+        })
+        .collect::<Result<_>>()?;
+    let mut samples = Array2::from_elem((ny, nx), f64::NAN);
+    for (y, line) in strips.into_iter().flatten() {
+        for (x, sigma) in xs.iter().zip(line) {
+            if usable.any.get(0, y, *x) {
+                samples[[y, *x]] = sigma;
+            }
+        }
+    }
+    Ok(samples)
+}
+
+/// Rows of the normalised data over all channels, NaN where not usable.
+struct Strip {
+    first_row: usize,
+    data: Array3<f32>,
+}
+
+impl Strip {
+    fn read(source: &dyn CubeSource, usable: &Usable, rows: Range<usize>, inverse_map: &Array2<f32>, inverse_spectrum: &[f32]) -> Result<Strip> {
+        let nc = source.info().n_chan();
+        let mut buffer = Vec::new();
+        let mut data = source.block(0..nc, rows.clone(), &mut buffer)?.to_owned();
+        for (z, mut plane) in data.outer_iter_mut().enumerate() {
+            let s = inverse_spectrum[z];
+            for (y, mut row) in plane.rows_mut().into_iter().enumerate() {
+                row.iter_mut().zip(inverse_map.row(rows.start + y)).for_each(|(v, m)| *v *= m * s);
+                if let Some(mask) = &usable.mask {
+                    blank_outside(row.iter_mut(), mask.row(z, rows.start + y));
+                }
+            }
+        }
+        Ok(Strip { first_row: rows.start, data })
+    }
+
+    fn box_noise(&self, (y, x): (usize, usize), half: usize, plan: &Plan, guess: f32, scratch: &mut Scratch) -> f64 {
+        let (nc, rows, nx) = self.data.dim();
+        let (y, sub) = (y - self.first_row, if half == 0 { 1 } else { plan.substride });
+        let (y0, y1) = (y.saturating_sub(half), (y + half + 1).min(rows));
+        let (x0, x1) = (x.saturating_sub(half), (x + half + 1).min(nx));
+        let mut values = vec![0.0f32; nc * (y1 - y0).div_ceil(sub) * (x1 - x0).div_ceil(sub)];
+        let mut n = 0;
+        for z in 0..nc {
+            for j in (y0..y1).step_by(sub) {
+                let row = self.data.slice(ndarray::s![z, j, x0..x1]);
+                for v in row.iter().step_by(sub) {
+                    values[n] = *v;
+                    n += usize::from(!v.is_nan());
+                }
+            }
+        }
+        let enough = if plan.side == 0 { n > 0 } else { n > plan.min_voxels };
+        if enough { zero_centred(&values[..n], guess, scratch) } else { f64::NAN }
+    }
+}
+
+/// Sets to NaN what the mask leaves out.
+pub(super) fn blank_outside<'a>(row: impl Iterator<Item = &'a mut f32>, mask: &[u64]) {
+    for (x, v) in row.enumerate() {
+        if mask[x / 64] >> (x % 64) & 1 == 0 {
+            *v = f32::NAN;
+        }
+    }
+}
+
+/// Spreads the samples over the whole map.
+fn fill_map(samples: Array2<f64>, plan: &Plan, compat: Compat, notice: &dyn Reporter) -> Result<Array2<f64>> {
+    if samples.iter().all(|v| v.is_nan()) {
+        return Err(ProductsError::TooFew { found: plan.min_voxels, needed: plan.min_voxels }.into());
+    }
+    notice.check()?;
+    if plan.side == 0 {
+        return Ok(samples);
+    }
+    let sigma = plan.side as f64 / (8.0 * std::f64::consts::LN_2).sqrt();
+    let edge = if compat == Compat::Phangs { Edge::Wrapped { pad: plan.side } } else { Edge::Open };
+    Ok(spread_samples(&samples, sigma, edge))
+}
+
+/// Smooths the spectrum and gives it a median of 1, so that the map carries the level.
+fn smooth_spectrum(raw: Vec<f64>, plan: &Plan, o: &NoiseOptions) -> Vec<f64> {
+    if plan.window == 0 && o.compat == Compat::Phangs {
+        return raw;
+    }
+    // Too few channels for the filter: the raw spectrum, where the PHANGS code stops.
+    let smooth = if plan.window > o.smooth_order { savitzky_golay(&raw, plan.window, o.smooth_order) } else { raw };
+    if !o.map {
+        return smooth;
+    }
+    let middle = median_f64(smooth.iter().copied().filter(|v| !v.is_nan()).collect()).unwrap_or(1.0);
+    smooth.into_iter().map(|v| v / middle).collect()
+}
+
+/// Channels without an estimate of their own take their neighbours' between which they lie.
+fn fill_spectrum(spectrum: &mut [f64], compat: Compat) {
+    if compat == Compat::Phangs {
+        return;
+    }
+    let known: Vec<usize> = (0..spectrum.len()).filter(|i| !spectrum[*i].is_nan()).collect();
+    let old = spectrum.to_vec();
+    for (i, s) in spectrum.iter_mut().enumerate().filter(|(_, s)| s.is_nan()) {
+        let before = known.iter().rev().find(|k| **k < i);
+        let after = known.iter().find(|k| **k > i);
+        *s = match (before, after) {
+            (Some(a), Some(b)) => old[*a] + (old[*b] - old[*a]) * (i - a) as f64 / (b - a) as f64,
+            (Some(a), None) | (None, Some(a)) => old[*a],
+            (None, None) => f64::NAN,
+        };
+    }
+}
