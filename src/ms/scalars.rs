@@ -110,7 +110,7 @@ impl ScalarColumn {
             if from < to {
                 let value_at = 4 + u32_at(offsets_at + 4 * i)?;
                 let value = bytes.get(value_at..value_at + width)?;
-                (from..to).for_each(|_| out.extend_from_slice(value));
+                repeat(value, to - from, out);
             }
         }
         Some(())
@@ -125,6 +125,20 @@ impl ScalarColumn {
             out.extend_from_slice(bytes.get(offset + rows.start * width..offset + rows.end * width)?);
         }
         Some(())
+    }
+}
+
+/// Appends `value` `n` times.
+fn repeat(value: &[u8], n: usize, out: &mut Vec<u8>) {
+    let begin = out.len();
+    out.resize(begin + n * value.len(), 0);
+    let new = &mut out[begin..];
+    // Widths known to the compiler become one store each.
+    match value {
+        [a] => new.fill(*a),
+        [a, b, c, d] => new.as_chunks_mut::<4>().0.fill([*a, *b, *c, *d]),
+        [a, b, c, d, e, f, g, h] => new.as_chunks_mut::<8>().0.fill([*a, *b, *c, *d, *e, *f, *g, *h]),
+        _ => new.chunks_exact_mut(value.len().max(1)).for_each(|chunk| chunk.copy_from_slice(value)),
     }
 }
 
