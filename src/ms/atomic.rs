@@ -40,6 +40,14 @@ impl NewFolder {
         &self.out
     }
 
+    /// An error about a file in the making, told of the output that it was to be.
+    pub fn tell(&self, mut error: Error) -> Error {
+        if error.path.as_ref().is_some_and(|p| p.starts_with(&self.temporary)) {
+            error.path = Some(self.out.clone());
+        }
+        error.at(&self.out)
+    }
+
     /// Brings all files to the disk and gives the folder its name.
     pub fn publish(mut self) -> Result<PathBuf> {
         sync_tree(&self.temporary).map_err(|e| Error::io("bring the output to the disk", &self.out, e))?;

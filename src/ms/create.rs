@@ -55,16 +55,15 @@ impl SetWriter {
         if let Some(fault) = block.fault(shape) {
             return Err(Error::internal(fault));
         }
-        Rows::new(block, self.sample_weights).append_to(&mut self.main, shape)
+        Rows::new(block, self.sample_weights).append_to(&mut self.main, shape).map_err(|e| self.folder.tell(e))
     }
 
     /// Completes the set and gives it its name.
     pub fn finish(self, history: &HistoryEntry) -> Result<PathBuf> {
-        let out = self.folder.out().to_path_buf();
         let mut keywords = vec![("MS_VERSION".to_string(), Keyword::Float(2.0))];
         keywords.extend(SUBTABLES.iter().map(|(name, _)| (name.to_string(), Keyword::Table(name.to_string()))));
-        self.main.finish(&keywords, INFO)?;
-        append_history(self.folder.path(), history).map_err(|e| e.at(&out))?;
+        let written = self.main.finish(&keywords, INFO).and_then(|()| append_history(self.folder.path(), history));
+        written.map_err(|e| self.folder.tell(e))?;
         self.folder.publish()
     }
 }

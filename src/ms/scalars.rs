@@ -112,7 +112,7 @@ impl ScalarColumn {
 
     /// Repeats each value of an incremental bucket until the row of the next one.
     fn expand(&self, bytes: &[u8], column: usize, rows: std::ops::Range<usize>, out: &mut Vec<u8>) -> Option<()> {
-        self.runs(bytes, column, rows, |n, value| (0..n).for_each(|_| out.extend_from_slice(value)))
+        self.runs(bytes, column, rows, |n, value| repeat(value, n, out))
     }
 
     /// Calls `each` with the number of rows and the stored bytes of every value of an incremental bucket.
@@ -153,6 +153,20 @@ impl ScalarColumn {
             out.extend_from_slice(bytes.get(offset + rows.start * width..offset + rows.end * width)?);
         }
         Some(())
+    }
+}
+
+/// Appends `value` `n` times.
+fn repeat(value: &[u8], n: usize, out: &mut Vec<u8>) {
+    let begin = out.len();
+    out.resize(begin + n * value.len(), 0);
+    let new = &mut out[begin..];
+    // Widths known to the compiler become one store each.
+    match value {
+        [a] => new.fill(*a),
+        [a, b, c, d] => new.as_chunks_mut::<4>().0.fill([*a, *b, *c, *d]),
+        [a, b, c, d, e, f, g, h] => new.as_chunks_mut::<8>().0.fill([*a, *b, *c, *d, *e, *f, *g, *h]),
+        _ => new.chunks_exact_mut(value.len().max(1)).for_each(|chunk| chunk.copy_from_slice(value)),
     }
 }
 

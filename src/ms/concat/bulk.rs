@@ -18,7 +18,7 @@ use super::super::table_files::{ColumnFile, TableFiles};
 use super::super::tiled_header::TiledHeader;
 use super::super::tiles::{TileValue, TiledColumn};
 use super::super::write::{Cells, Column, Keyword, Shape, TableWriter, TiledWriter};
-use super::conjugate::{Flipped, conjugate};
+use super::conjugate::{Flipped, conjugate, ordered};
 use super::plan::{Ids, Plan};
 use super::subtables::RowIds;
 use crate::error::{Error, Result};
@@ -243,16 +243,17 @@ fn scalars(main: &mut TableWriter, input: &Input, map: &RowMap, flipped: &mut Fl
     for first in (0..n_rows).step_by(BLOCK) {
         notice.check()?;
         let n = BLOCK.min((n_rows - first) as usize);
-        for ((source, c), bytes) in sources.iter().zip(&columns).zip(&mut values) {
+        for (source, bytes) in sources.iter().zip(&mut values) {
             if let Some(source) = source {
                 bytes.clear();
                 source.read(first, n, bytes)?;
-                map.apply(&c.name, bytes);
             }
         }
-        if let (Some(a), Some(b)) = (place("ANTENNA1"), place("ANTENNA2")) {
-            let pairs = [Some((a, b)), place("FEED1").zip(place("FEED2"))];
-            flipped.order(main.n_rows(), &mut values, &pairs);
+        let antennas = place("ANTENNA1").zip(place("ANTENNA2"));
+        let was_ordered = antennas.map(|(a, b)| ordered(&values[a], &values[b]));
+        columns.iter().zip(&mut values).filter(|(c, _)| !is_array(c)).for_each(|(c, bytes)| map.apply(&c.name, bytes));
+        if let (Some(antennas), Some(was_ordered)) = (antennas, was_ordered) {
+            flipped.order(main.n_rows(), &was_ordered, &mut values, antennas, place("FEED1").zip(place("FEED2")));
         }
         let cells: Vec<Cells> =
             columns.iter().zip(&values).map(|(c, v)| if is_array(c) { Cells::Undefined } else { Cells::Scalars(v) }).collect();
@@ -421,7 +422,7 @@ fn copy_files(copies: &[TileCopy], notice: &dyn Reporter) -> Result<()> {
             }
             Ok(())
         };
-        run().map_err(|e| Error::io("copy a column", &copy.from, e))?;
+        run().map_err(|e| Error::io("copy a column", &copy.to, e))?;
         notice.check()?;
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Baselines whose antennas change places when ids are merged: they are turned, so that ANTENNA1 <= ANTENNA2 still holds.
+//! Baselines whose antennas change places when ids are merged: they are turned, so that ANTENNA1 <= ANTENNA2 still holds
+//! where it held.
 //!
 //! The turned baseline has UVW of the other sign, conjugate visibilities, and XY where YX was.
 
@@ -21,19 +22,29 @@ use crate::notice::Reporter;
 #[derive(Debug, Default)]
 pub struct Flipped(Vec<Range<u64>>);
 
+/// For each row whether its first id is not above the second; ids are little-endian 32-bit integers.
+pub fn ordered(first: &[u8], second: &[u8]) -> Vec<bool> {
+    let id = |b: &[u8]| i32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    first.chunks_exact(4).zip(second.chunks_exact(4)).map(|(a, b)| id(a) <= id(b)).collect()
+}
+
 impl Flipped {
-    /// Orders the antennas of rows from `first_row` on, and swaps what goes with them; `columns` are pairs of places in `values`.
-    pub fn order(&mut self, first_row: u64, values: &mut [Vec<u8>], columns: &[Option<(usize, usize)>]) {
-        let Some(Some((a, b))) = columns.first().copied() else { return };
-        let id = |bytes: &[u8], i: usize| i32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]]);
-        for i in 0..values[a].len() / 4 {
-            if id(&values[a], i) <= id(&values[b], i) {
-                continue;
-            }
-            for (a, b) in columns.iter().flatten() {
+    /// Swaps the antennas (and feeds) of rows whose order was right and is not any more; rows that a set has the other way
+    /// round stay so. `antennas` and `feeds` are places of columns in `values`; the first row is row `first_row`.
+    pub fn order(
+        &mut self,
+        first_row: u64,
+        was_ordered: &[bool],
+        values: &mut [Vec<u8>],
+        antennas: (usize, usize),
+        feeds: Option<(usize, usize)>,
+    ) {
+        let is_ordered = ordered(&values[antennas.0], &values[antennas.1]);
+        for i in (0..was_ordered.len()).filter(|i| was_ordered[*i] && !is_ordered[*i]) {
+            for (a, b) in std::iter::once(antennas).chain(feeds) {
                 for k in 4 * i..4 * i + 4 {
-                    let (x, y) = (values[*a][k], values[*b][k]);
-                    (values[*a][k], values[*b][k]) = (y, x);
+                    let (x, y) = (values[a][k], values[b][k]);
+                    (values[a][k], values[b][k]) = (y, x);
                 }
             }
             self.push(first_row + i as u64);

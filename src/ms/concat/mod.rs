@@ -44,10 +44,10 @@ pub fn concat(sets: &[PathBuf], out: &Path, options: &ConcatOptions, notice: &dy
     let plan = Plan::new(&opened, options)?;
     let folder = NewFolder::new(out)?;
     let rows = subtables::write(folder.path(), &opened, &plan, options).map_err(|e| Error::from(e).at(out))?;
-    bulk::write(folder.path(), &opened, &plan, &rows, notice).map_err(|e| e.at(out))?;
+    bulk::write(folder.path(), &opened, &plan, &rows, notice).map_err(|e| folder.tell(e))?;
     let names: Vec<&str> = opened.iter().map(|s| s.name.as_str()).collect();
     let entry = HistoryEntry::new("concat", format!("joined {}", names.join(", ")), options);
-    append_history(folder.path(), &entry).map_err(|e| e.at(out))?;
+    append_history(folder.path(), &entry).map_err(|e| folder.tell(e))?;
     folder.publish()
 }
 

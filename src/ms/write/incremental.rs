@@ -12,6 +12,19 @@ use super::stream::Stream;
 use crate::error::{Error, Result};
 
 const BUCKET: usize = 32_768;
+
+/// Calls `changed` with the rows whose value differs from that before: for widths known to the compiler, one comparison
+/// of a number each.
+fn changed_rows<const W: usize>(bytes: &[u8], last: &[u8], changed: &mut impl FnMut(usize)) {
+    let (values, _) = bytes.as_chunks::<W>();
+    let mut before: Option<[u8; W]> = last.try_into().ok();
+    for (i, value) in values.iter().enumerate() {
+        if before != Some(*value) {
+            changed(i);
+            before = Some(*value);
+        }
+    }
+}
 const HEADER: u64 = 512;
 
 /// Writes columns of fixed width row by row.
@@ -61,12 +74,18 @@ impl IncrementalWriter {
     pub fn append(&mut self, n_rows: usize, columns: &[&[u8]]) -> Result<()> {
         let mut changes: Vec<(u64, usize)> = Vec::new();
         for (c, bytes) in columns.iter().enumerate() {
-            let width = self.widths[c];
-            let mut last = self.last[c].as_slice();
-            for (i, value) in bytes.chunks_exact(width).enumerate() {
-                if value != last {
-                    changes.push((self.n_rows + i as u64, c));
-                    last = value;
+            let mut changed = |i: usize| changes.push((self.n_rows + i as u64, c));
+            match self.widths[c] {
+                4 => changed_rows::<4>(bytes, &self.last[c], &mut changed),
+                8 => changed_rows::<8>(bytes, &self.last[c], &mut changed),
+                width => {
+                    let mut last = self.last[c].as_slice();
+                    for (i, value) in bytes.chunks_exact(width).enumerate().filter(|(_, value)| !value.is_empty()) {
+                        if value != last {
+                            changed(i);
+                            last = value;
+                        }
+                    }
                 }
             }
         }

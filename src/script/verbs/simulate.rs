@@ -60,7 +60,7 @@ fn write_simulation(out: &Path, simulation: &Simulation, notice: &dyn Reporter) 
         let layout = SetLayout { expected_rows: set.rows_per_spw(), sample_weights: false };
         let history = HistoryEntry::new("simulate", format!("block {}", set.name), &simulation.truth.options);
         let path = folder.path().join(format!("{}.ms", set.name));
-        write_set(&path, set.description.clone(), layout, set.rows(), &history, notice)?;
+        write_set(&path, set.description.clone(), layout, set.rows(), &history, notice).map_err(|e| folder.tell(e))?;
     }
     let truth = serde_json::to_string_pretty(&simulation.truth).map_err(|e| Error::internal(format!("truth.json: {e}")))?;
     let path = folder.path().join("truth.json");
