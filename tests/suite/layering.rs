@@ -85,7 +85,13 @@ fn rooms_import_only_along_the_arrows() {
             panic!("src/{first} is a room that docs/architecture.md and this test do not know")
         };
         let text = std::fs::read_to_string(&file).expect("readable");
-        for import in imports(&text) {
+        // Tests may read files to compare with.
+        let name = inside.display().to_string();
+        if name.ends_with("tests.rs") || name.contains("/tests/") {
+            continue;
+        }
+        let code: String = text.lines().take_while(|l| !l.starts_with("mod tests {")).collect::<Vec<_>>().join("\n");
+        for import in imports(&code) {
             n_imports += 1;
             let known = arrows.contains_key(import.as_str());
             if known && import != room && !may.contains(&import.as_str()) {
