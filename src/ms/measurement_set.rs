@@ -180,7 +180,7 @@ fn read(path: &Path) -> Result<Metadata> {
     let (columns, rows) = casacore::with_table(path, |table| {
         let columns = table.column_names().map_err(|e| casacore::casacore("read the column names", e))?;
         guard::check_main_columns(&columns)?;
-        Ok((columns, RowIndex::read(table)?))
+        Ok((columns, RowIndex::read(table, files.as_ref())?))
     })?;
     let data = Metadata {
         name: set_name(path),

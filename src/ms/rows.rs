@@ -7,8 +7,14 @@ use std::ops::Range;
 
 use rubbl_casatables::{CasaScalarData, Table};
 
+use super::aipsio::CellType;
 use super::casacore::column;
 use super::error::MsError;
+use super::scalars::ScalarColumn;
+use super::table_files::TableFiles;
+
+/// Rows read at a time.
+const PIECE: u64 = 1 << 16;
 
 /// A column in which equal values follow one another.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,20 +26,32 @@ pub struct Runs<T> {
 impl<T: Copy + PartialEq> Runs<T> {
     /// From the values of all rows.
     pub fn new(all: &[T]) -> Runs<T> {
-        let mut runs = Runs { ends: Vec::new(), values: Vec::new() };
-        for (i, value) in all.iter().enumerate() {
-            // NaN is not equal to itself: such rows are runs of one.
-            match (runs.values.last(), runs.ends.last_mut()) {
-                (Some(last), Some(end)) if last == value => *end = i as u64 + 1,
-                _ => {
-                    runs.values.push(*value);
-                    runs.ends.push(i as u64 + 1);
-                }
+        let mut runs = Runs::empty();
+        all.iter().for_each(|value| runs.push(*value, 1));
+        runs.fitted()
+    }
+
+    fn empty() -> Runs<T> {
+        Runs { ends: Vec::new(), values: Vec::new() }
+    }
+
+    /// Appends `n` rows of a value.
+    fn push(&mut self, value: T, n: u64) {
+        // NaN is not equal to itself: such rows are runs of their own.
+        match (self.values.last(), self.ends.last_mut()) {
+            (Some(last), Some(end)) if *last == value => *end += n,
+            (_, end) => {
+                let before = end.map_or(0, |e| *e);
+                self.values.push(value);
+                self.ends.push(before + n);
             }
         }
-        runs.ends.shrink_to_fit();
-        runs.values.shrink_to_fit();
-        runs
+    }
+
+    fn fitted(mut self) -> Runs<T> {
+        self.ends.shrink_to_fit();
+        self.values.shrink_to_fit();
+        self
     }
 
     /// The same value in all rows.
@@ -79,7 +97,7 @@ impl<T: Copy + PartialEq> Runs<T> {
 }
 
 /// The columns of the main table that hold one number a row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RowIndex {
     /// Number of rows.
     pub n_rows: u64,
@@ -106,23 +124,23 @@ pub struct RowIndex {
 }
 
 impl RowIndex {
-    /// Reads the columns from the main table.
-    pub fn read(table: &mut Table) -> Result<RowIndex, MsError> {
+    /// Reads the columns from the main table: from its files where they are of a known kind, else through casacore.
+    pub fn read(table: &mut Table, files: Option<&TableFiles>) -> Result<RowIndex, MsError> {
         let names = table.column_names().map_err(|e| super::casacore::casacore("read the column names", e))?;
-        let has = |name: &str| names.iter().any(|n| n == name);
         let n_rows = table.n_rows();
+        let source = &mut Source { table, files, names, n_rows };
         Ok(RowIndex {
             n_rows,
-            data_desc: runs(table, "DATA_DESC_ID", true, 0)?,
-            field: runs(table, "FIELD_ID", true, 0)?,
-            scan: runs(table, "SCAN_NUMBER", has("SCAN_NUMBER"), 0)?,
-            observation: runs(table, "OBSERVATION_ID", has("OBSERVATION_ID"), 0)?,
-            state: runs(table, "STATE_ID", has("STATE_ID"), -1)?,
-            time_s: runs(table, "TIME", true, 0.0)?,
-            interval_s: runs(table, "INTERVAL", has("INTERVAL"), 0.0)?,
-            flag_row: runs(table, "FLAG_ROW", has("FLAG_ROW"), false)?,
-            antenna1: antennas(table, "ANTENNA1")?,
-            antenna2: antennas(table, "ANTENNA2")?,
+            data_desc: source.needed("DATA_DESC_ID")?,
+            field: source.needed("FIELD_ID")?,
+            scan: source.optional("SCAN_NUMBER", 0)?,
+            observation: source.optional("OBSERVATION_ID", 0)?,
+            state: source.optional("STATE_ID", -1)?,
+            time_s: source.needed("TIME")?,
+            interval_s: source.optional("INTERVAL", 0.0)?,
+            flag_row: source.optional("FLAG_ROW", false)?,
+            antenna1: source.antennas("ANTENNA1")?,
+            antenna2: source.antennas("ANTENNA2")?,
         })
     }
 
@@ -181,16 +199,93 @@ fn value_at<T: Copy + PartialEq>(runs: &Runs<T>, row: u64, cursor: &mut usize, e
     runs.values[*cursor]
 }
 
-fn runs<T: CasaScalarData + Copy>(table: &mut Table, name: &str, exists: bool, otherwise: T) -> Result<Runs<T>, MsError> {
-    if exists { column(table, name).map(|all| Runs::new(&all)) } else { Ok(Runs::constant(otherwise, table.n_rows())) }
+/// A number of a scalar column.
+trait Scalar: CasaScalarData + Copy + PartialEq {
+    const CELL: CellType;
+    const BYTES: usize;
+    /// From its bytes, lowest first.
+    fn from_le(bytes: &[u8]) -> Self;
 }
 
-fn antennas(table: &mut Table, name: &str) -> Result<Vec<u16>, MsError> {
-    let all: Vec<i32> = column(table, name)?;
-    all.iter()
-        .enumerate()
-        .map(|(row, id)| u16::try_from(*id).map_err(|_| MsError::Disagree(format!("{name} is {id} in row {row}"))))
-        .collect()
+macro_rules! scalar {
+    ($T:ty, $cell:ident) => {
+        impl Scalar for $T {
+            const CELL: CellType = CellType::$cell;
+            const BYTES: usize = size_of::<$T>();
+            fn from_le(bytes: &[u8]) -> $T {
+                bytes.try_into().map(<$T>::from_le_bytes).unwrap_or_default()
+            }
+        }
+    };
+}
+
+scalar!(i32, Int);
+scalar!(f64, Double);
+
+impl Scalar for bool {
+    const CELL: CellType = CellType::Bool;
+    const BYTES: usize = 1;
+    fn from_le(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|b| *b != 0)
+    }
+}
+
+/// Where the columns come from.
+struct Source<'a> {
+    table: &'a mut Table,
+    files: Option<&'a TableFiles>,
+    names: Vec<String>,
+    n_rows: u64,
+}
+
+impl Source<'_> {
+    /// The column's own file, if it is of a kind that is read without casacore.
+    fn own<T: Scalar>(&self, name: &str) -> Result<Option<ScalarColumn>, MsError> {
+        let Some(files) = self.files else { return Ok(None) };
+        match files.column(name).filter(|c| c.cell == T::CELL && !c.array) {
+            Some(described) if self.n_rows > 0 => ScalarColumn::open(files, described),
+            _ => Ok(None),
+        }
+    }
+
+    fn needed<T: Scalar>(&mut self, name: &str) -> Result<Runs<T>, MsError> {
+        let mut runs = Runs::empty();
+        if let Some(own) = self.own::<T>(name)? {
+            if !own.each_run(|n, bytes| runs.push(T::from_le(bytes), n))? {
+                self.in_pieces(&own, |value| runs.push(value, 1))?;
+            }
+        }
+        // Also where casacore counts other rows than the column has: it knows best.
+        if runs.len() != self.n_rows {
+            runs = Runs::new(&column::<T>(self.table, name)?);
+        }
+        Ok(runs.fitted())
+    }
+
+    fn optional<T: Scalar>(&mut self, name: &str, otherwise: T) -> Result<Runs<T>, MsError> {
+        if self.names.iter().any(|n| n == name) { self.needed(name) } else { Ok(Runs::constant(otherwise, self.n_rows)) }
+    }
+
+    fn in_pieces<T: Scalar>(&self, own: &ScalarColumn, mut each: impl FnMut(T)) -> Result<(), MsError> {
+        let mut bytes = Vec::new();
+        for first in (0..self.n_rows).step_by(PIECE as usize) {
+            bytes.clear();
+            own.read(first, PIECE.min(self.n_rows - first) as usize, &mut bytes)?;
+            bytes.chunks_exact(T::BYTES).for_each(|b| each(T::from_le(b)));
+        }
+        Ok(())
+    }
+
+    fn antennas(&mut self, name: &str) -> Result<Vec<u16>, MsError> {
+        // An id that is no u16 becomes the largest and is refused with those that ANTENNA does not have.
+        let narrow = |id: i32| u16::try_from(id).unwrap_or(u16::MAX);
+        let mut ids = Vec::with_capacity(self.n_rows as usize);
+        match self.own::<i32>(name)? {
+            Some(own) => self.in_pieces(&own, |id| ids.push(narrow(id)))?,
+            None => ids.extend(column::<i32>(self.table, name)?.into_iter().map(narrow)),
+        }
+        Ok(ids)
+    }
 }
 
 #[cfg(test)]

@@ -86,8 +86,37 @@ impl ScalarColumn {
         Ok(())
     }
 
+    /// Calls `each` with the number of rows and the bytes (little-endian) of every run of equal values that an incremental
+    /// manager keeps as one; false for columns that are kept in another way.
+    pub fn each_run(&self, mut each: impl FnMut(u64, &[u8])) -> Result<bool, MsError> {
+        let Place::Incremental(column) = self.place else { return Ok(false) };
+        let mut bytes = vec![0; self.bucket_bytes];
+        let mut start = 0;
+        for bucket in &self.buckets {
+            let at = HEADER + u64::from(bucket.number) * self.bucket_bytes as u64;
+            self.file.read_exact_at(&mut bytes, at).map_err(|e| MsError::io(format!("read column {}", self.name), e))?;
+            let mut in_order = [0; 16];
+            let run = self.runs(&bytes, column, 0..bucket.end.saturating_sub(start) as usize, |n, value| {
+                let own = &mut in_order[..value.len()];
+                own.copy_from_slice(value);
+                if self.big_endian {
+                    own.reverse();
+                }
+                each(n as u64, own);
+            });
+            run.ok_or_else(|| MsError::Damaged(format!("a bucket of column {}", self.name)))?;
+            start = bucket.end;
+        }
+        Ok(true)
+    }
+
     /// Repeats each value of an incremental bucket until the row of the next one.
     fn expand(&self, bytes: &[u8], column: usize, rows: std::ops::Range<usize>, out: &mut Vec<u8>) -> Option<()> {
+        self.runs(bytes, column, rows, |n, value| (0..n).for_each(|_| out.extend_from_slice(value)))
+    }
+
+    /// Calls `each` with the number of rows and the stored bytes of every value of an incremental bucket.
+    fn runs(&self, bytes: &[u8], column: usize, rows: std::ops::Range<usize>, mut each: impl FnMut(usize, &[u8])) -> Option<()> {
         let u32_at = |at: usize| {
             let b: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
             Some(if self.big_endian { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) } as usize)
@@ -109,8 +138,7 @@ impl ScalarColumn {
             let (from, to) = (from.max(rows.start), to.min(rows.end));
             if from < to {
                 let value_at = 4 + u32_at(offsets_at + 4 * i)?;
-                let value = bytes.get(value_at..value_at + width)?;
-                (from..to).for_each(|_| out.extend_from_slice(value));
+                each(to - from, bytes.get(value_at..value_at + width)?);
             }
         }
         Some(())

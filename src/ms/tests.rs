@@ -121,6 +121,21 @@ fn message(ms: &MeasurementSet, given: serde_json::Value) -> String {
     ms.select(&selection(given)).unwrap_err().to_string().split("\n  data:").next().unwrap().to_string()
 }
 
+#[test]
+fn the_row_index_is_the_same_through_casacore() {
+    let Some(data) = shared_data() else { return };
+    for archive in archives(&data) {
+        let (_folder, set) = unpack(&data, &archive);
+        let files = TableFiles::read(&set).unwrap();
+        casacore::with_table(&set, |t| {
+            let (own, other) = (RowIndex::read(t, files.as_ref())?, RowIndex::read(t, None)?);
+            assert!(own == other, "{archive}");
+            Ok(())
+        })
+        .unwrap();
+    }
+}
+
 /// Blocks hold each selected row once, with the values that casacore reads, flags joined with FLAG_ROW.
 #[test]
 fn blocks_hold_what_casacore_reads() {
