@@ -158,3 +158,29 @@ fn a_set_that_exists_is_not_replaced_and_a_wrong_description_is_refused() {
     assert!(SetWriter::new(&out, description(), layout).err().unwrap().message.contains("exists already"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
+
+/// UVW of sets that CASA's simulator made: antenna 1 minus antenna 2, east, north, to the source, with aberration.
+///
+/// Left out are UT1 - UTC (up to 0.1 s then: 7e-6 rad times cos dec) and the motion of the pole (0.5 arcsec, 2e-6).
+#[test]
+fn uvw_axes_give_the_uvw_of_casa() {
+    let Some(data) = super::tests::shared_data() else { return };
+    for archive in ["sim/align_tiny/LB1.ms.tar.gz", "sim/align_tiny/SB2.ms.tar.gz"] {
+        let (_folder, path) = super::tests::unpack(&data, archive);
+        let set = super::MeasurementSet::open(&path).unwrap();
+        let center = set.fields[0].phase_center.direction().unwrap();
+        with_table(&path, |t| {
+            for row in (0..set.rows.n_rows).step_by(53) {
+                let uvw: Vec<f64> = array_cell(t, "UVW", row)?.unwrap();
+                let [a, b] = [&set.rows.antenna1, &set.rows.antenna2].map(|ids| set.antennas[usize::from(ids[row as usize])].position_m);
+                let baseline: [f64; 3] = std::array::from_fn(|i| a[i] - b[i]);
+                let length = baseline.iter().map(|x| x * x).sum::<f64>().sqrt();
+                let own = crate::sky::UvwAxes::new(center, set.rows.time_s.get(row)).uvw(baseline);
+                let wrong = (0..3).map(|i| (own[i] - uvw[i]).powi(2)).sum::<f64>().sqrt();
+                assert!(wrong < 8e-6 * length, "row {row}: {own:?} {uvw:?}");
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+}

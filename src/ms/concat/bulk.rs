@@ -287,6 +287,11 @@ fn arrays(writer: &mut TiledWriter, c: &Column, input: &Input, copies: &mut Vec<
     }
 }
 
+/// Columns of cells smaller than this (UVW, WEIGHT, SIGMA) are written anew as one hypercube, in bytes.
+///
+/// casacore reads a column of several hypercubes row by row, three times slower than one; copying saves little there.
+const SMALL_CELLS: usize = 64;
+
 /// Takes over the hypercubes of a column as they are, if it has tiles of its own in this byte order.
 fn adopt(writer: &mut TiledWriter, c: &Column, input: &Input, copies: &mut Vec<TileCopy>) -> Result<bool, MsError> {
     let files = input.files;
@@ -303,7 +308,9 @@ fn adopt(writer: &mut TiledWriter, c: &Column, input: &Input, copies: &mut Vec<T
         let shared = header.cubes.iter().filter(|other| other.file == cube.file).count() > 1;
         cube.file >= 0 && cube.offset == 0 && !shared && cube.shape.len() == n_dim + 1 && cube.shape.iter().all(|n| *n > 0)
     };
-    if header.columns.len() != 1 || files.big_endian || !used.iter().all(own_file) {
+    let numbers: u64 = used.iter().filter_map(|i| header.cubes[*i].shape.split_last()).map(|(_, cell)| cell.iter().product::<u64>()).sum();
+    let small = numbers as usize * c.cell.bits() / 8 <= SMALL_CELLS;
+    if header.columns.len() != 1 || files.big_endian || !used.iter().all(own_file) || small {
         return Ok(false);
     }
     let mut numbers = vec![0; header.cubes.len()];
