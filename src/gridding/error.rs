@@ -27,6 +27,12 @@ pub enum GridError {
         /// Its index.
         index: usize,
     },
+    /// A cell of no size.
+    #[error("a cell of {} arcsec is impossible: expected a positive size", .cell_rad / crate::units::ARCSEC)]
+    Cell {
+        /// Side of a pixel.
+        cell_rad: f64,
+    },
     /// An image needs an even, non-zero number of pixels on each side.
     #[error("an image of {nx} x {ny} pixels cannot be gridded: both sides must be even and at least 2")]
     ImageSize {
@@ -40,7 +46,7 @@ pub enum GridError {
 impl Explain for GridError {
     fn kind(&self) -> Kind {
         match self {
-            GridError::Accuracy { .. } | GridError::ImageSize { .. } => Kind::User,
+            GridError::Accuracy { .. } | GridError::Cell { .. } | GridError::ImageSize { .. } => Kind::User,
             GridError::NotFinite { .. } => Kind::Data,
             GridError::Length { .. } => Kind::Internal,
         }

@@ -89,7 +89,7 @@ fn semicircle(x: f64, width: usize, beta: f64) -> f64 {
 }
 
 /// Coefficients of 1, s, s², ... of the Chebyshev interpolant of `f` on [-1, 1].
-fn monomials(n: usize, f: impl Fn(f64) -> f64) -> Vec<f64> {
+pub(super) fn monomials(n: usize, f: impl Fn(f64) -> f64) -> Vec<f64> {
     let angle = |j: usize| PI * (j as f64 + 0.5) / n as f64;
     let value: Vec<f64> = (0..n).map(|j| f(angle(j).cos())).collect();
     let chebyshev = |k: usize| {
@@ -112,7 +112,7 @@ fn monomials(n: usize, f: impl Fn(f64) -> f64) -> Vec<f64> {
 }
 
 /// Nodes and weights of Gauss-Legendre quadrature on [-1, 1].
-fn gauss_legendre(n: usize) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn gauss_legendre(n: usize) -> (Vec<f64>, Vec<f64>) {
     let legendre = |x: f64| {
         let (mut p0, mut p1) = (1.0, x);
         for k in 2..=n {

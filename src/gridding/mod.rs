@@ -5,10 +5,24 @@
 
 mod error;
 mod fft;
+mod float;
+mod gridder;
 mod kernel;
 mod nufft;
+mod plane;
+mod samples;
+mod shape;
+mod simd;
+mod spread;
+#[cfg(test)]
+mod tests;
+mod tiles;
 
 pub use error::GridError;
 pub use fft::{RealFft2, good_size};
+pub use float::Float;
+pub use gridder::{Content, Geometry, Gridder, UvPlane};
 pub use kernel::Kernel;
 pub use nufft::Nufft;
+pub use samples::Samples;
+pub use shape::{KernelShape, Oversampling};
