@@ -36,7 +36,8 @@ options! {
 ///
 /// Columns are those that all sets have. Visibilities that only some sets hold (CORRECTED_DATA in one of two) are an
 /// error; other columns that only some hold are left out with a warning. Scans are renumbered where numbers repeat, as
-/// CASA does. SYSCAL, WEATHER and other tables of the observatory are left out, and POINTING unless asked for.
+/// CASA does. SYSCAL, WEATHER and other tables of the observatory are left out, flag commands too, and POINTING unless
+/// asked for.
 pub fn concat(sets: &[PathBuf], out: &Path, options: &ConcatOptions, notice: &dyn Reporter) -> Result<PathBuf> {
     check_list(sets)?;
     let opened = sets.iter().map(MeasurementSet::open).collect::<Result<Vec<_>>>()?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rubbl_casatables::{Array, CasaScalarData, Complex, GlueDataType, Table, TableOpenMode};
+use rubbl_casatables::{Array, CasaScalarData, Complex, GlueDataType, Table, TableOpenMode, TableRow};
 
 use super::super::casacore::{alone, array_cell, casacore, column};
 use super::super::error::MsError;
@@ -30,7 +30,8 @@ pub struct RowIds {
 pub fn write(out: &Path, sets: &[MeasurementSet], plan: &Plan, options: &ConcatOptions) -> Result<RowIds, MsError> {
     let mut rows = RowIds::default();
     for (name, _) in SUBTABLES {
-        let wanted = *name != "POINTING" || options.pointing;
+        // Flag commands were applied, or were not meant for the joined set; pipelines leave a hundred thousand of them.
+        let wanted = *name != "FLAG_CMD" && (*name != "POINTING" || options.pointing);
         let Some(base) = sets.iter().position(|s| wanted && s.path.join(name).join("table.dat").is_file()) else {
             alone(|| make_empty(out, name).map(drop))?;
             continue;
@@ -142,7 +143,7 @@ impl Merger {
         rows: impl IntoIterator<Item = u64>,
         mut patch: impl FnMut(&mut Merger, u64, u64) -> Done,
     ) -> Done {
-        let copier = RowCopier::new(from, &mut self.out)?;
+        let mut copier = RowCopier::new(from, &mut self.out)?;
         for row in rows {
             self.out.add_rows(1).map_err(|e| casacore("add a row", e))?;
             let new = self.out.n_rows() - 1;
@@ -313,7 +314,9 @@ fn row_ids(out: &Path, set: &MeasurementSet, name: &str, key: &[&str]) -> Result
 
 /// Copies rows between tables: whole where their columns agree, else the columns that both have.
 struct RowCopier {
-    whole: bool,
+    reader: TableRow,
+    /// There where rows are copied whole.
+    writer: Option<TableRow>,
     columns: Vec<(String, GlueDataType, bool)>,
 }
 
@@ -328,25 +331,29 @@ impl RowCopier {
                 columns.push((name.clone(), x.data_type(), x.is_scalar()));
             }
         }
-        Ok(RowCopier { whole: a == b && columns.len() == a.len(), columns })
+        let whole = a == b && columns.len() == a.len();
+        Ok(RowCopier {
+            reader: from.get_row_reader().map_err(|e| failed(&e))?,
+            writer: whole.then(|| to.get_row_writer()).transpose().map_err(|e| failed(&e))?,
+            columns,
+        })
     }
 
-    fn copy(&self, from: &mut Table, row: u64, to: &mut Table, new: u64) -> Done {
+    fn copy(&mut self, from: &mut Table, row: u64, to: &mut Table, new: u64) -> Done {
         let failed = |e: &dyn std::fmt::Display| casacore(format!("copy row {row}"), e);
-        let mut reader = from.get_row_reader().map_err(|e| failed(&e))?;
-        from.read_row(&mut reader, row).map_err(|e| failed(&e))?;
-        if self.whole {
-            let mut writer = to.get_row_writer().map_err(|e| failed(&e))?;
-            return reader.copy_and_put(&mut writer, new).map_err(|e| failed(&e));
+        from.read_row(&mut self.reader, row).map_err(|e| failed(&e))?;
+        if let Some(writer) = &mut self.writer {
+            return self.reader.copy_and_put(writer, new).map_err(|e| failed(&e));
         }
+        let reader = &mut self.reader;
         for (name, kind, is_scalar) in &self.columns {
             // A cell without a value stays without one.
             let _ = match kind {
-                GlueDataType::TpBool => cell::<bool>(&mut reader, name, *is_scalar, to, new),
-                GlueDataType::TpInt => cell::<i32>(&mut reader, name, *is_scalar, to, new),
-                GlueDataType::TpFloat => cell::<f32>(&mut reader, name, *is_scalar, to, new),
-                GlueDataType::TpDouble => cell::<f64>(&mut reader, name, *is_scalar, to, new),
-                GlueDataType::TpComplex => cell::<Complex<f32>>(&mut reader, name, *is_scalar, to, new),
+                GlueDataType::TpBool => cell::<bool>(reader, name, *is_scalar, to, new),
+                GlueDataType::TpInt => cell::<i32>(reader, name, *is_scalar, to, new),
+                GlueDataType::TpFloat => cell::<f32>(reader, name, *is_scalar, to, new),
+                GlueDataType::TpDouble => cell::<f64>(reader, name, *is_scalar, to, new),
+                GlueDataType::TpComplex => cell::<Complex<f32>>(reader, name, *is_scalar, to, new),
                 GlueDataType::TpString if *is_scalar => reader.get_cell::<String>(name).ok().and_then(|v| to.put_cell(name, new, &v).ok()),
                 GlueDataType::TpString => reader.get_cell::<Vec<String>>(name).ok().and_then(|v| to.put_cell(name, new, &v).ok()),
                 _ => None,
@@ -356,13 +363,7 @@ impl RowCopier {
     }
 }
 
-fn cell<T: CasaScalarData + Copy>(
-    reader: &mut rubbl_casatables::TableRow,
-    name: &str,
-    is_scalar: bool,
-    to: &mut Table,
-    new: u64,
-) -> Option<()>
+fn cell<T: CasaScalarData + Copy>(reader: &mut TableRow, name: &str, is_scalar: bool, to: &mut Table, new: u64) -> Option<()>
 where
     Vec<T>: rubbl_casatables::CasaDataType,
 {
