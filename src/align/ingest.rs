@@ -6,18 +6,18 @@
 use num_complex::Complex64;
 use rayon::prelude::*;
 
+use super::reduce::{Reduced, reduce};
 use super::uv_grid::{UvCell, UvGridSpec};
 use super::{AlignError, UvGrid};
-use crate::data::{VisBlock, VisSource, VisWeight};
+use crate::data::VisSource;
 use crate::error::Result;
 use crate::notice::{Reporter, Warning};
-use crate::sky::{Offset, Recenter};
-use crate::units::C_M_S;
+use crate::sky::Offset;
 
 /// Blocks between two merges; at most one block a thread is in memory, and the runs of this many.
 const BATCH: usize = 8;
 /// Bands of v that are merged independently.
-const N_SHARDS: usize = 8;
+pub(super) const N_SHARDS: usize = 8;
 
 /// Where the samples of a selection went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -104,7 +104,7 @@ pub(super) struct Sum {
 
 impl Sum {
     #[inline]
-    fn add(&mut self, other: &Sum) {
+    pub fn add(&mut self, other: &Sum) {
         self.weight += other.weight;
         self.vis += other.vis;
         self.u += other.u;
@@ -187,192 +187,6 @@ impl BlockTotals {
 
     fn max_index(&self, spec: &UvGridSpec) -> i64 {
         spec.index(self.max_coordinate)
-    }
-}
-
-struct Reduced {
-    /// [spec][shard]
-    runs: Vec<Vec<Run>>,
-    totals: BlockTotals,
-}
-
-/// Collects the samples of a row into runs, one open run for each grid.
-struct RunWriter<'a> {
-    specs: &'a [UvGridSpec],
-    open: Vec<Run>,
-    runs: Vec<Vec<Run>>,
-}
-
-const NO_CELL: u64 = u64::MAX;
-
-impl<'a> RunWriter<'a> {
-    fn new(specs: &'a [UvGridSpec]) -> Self {
-        let open = vec![Run { key: NO_CELL, sum: Sum::default() }; specs.len()];
-        RunWriter { specs, open, runs: vec![Vec::new(); specs.len() * N_SHARDS] }
-    }
-
-    /// Adds weight `w` and Σ w V `wv` at (u, v).
-    #[inline]
-    fn add(&mut self, u: f64, v: f64, w: f64, wv: Complex64) {
-        let power = wv.norm_sqr() / w;
-        for (i, spec) in self.specs.iter().enumerate() {
-            let (key, mirrored) = spec.key(u, v);
-            let (vis, u, v) = if mirrored { (wv.conj(), -u, -v) } else { (wv, u, v) };
-            let open = &mut self.open[i];
-            if open.key != key {
-                let closed = std::mem::replace(open, Run { key, sum: Sum::default() });
-                close(&mut self.runs[i * N_SHARDS..(i + 1) * N_SHARDS], closed);
-            }
-            open.sum.add(&Sum { weight: w, vis, u: w * u, v: w * v, power, count: 1 });
-        }
-    }
-
-    fn finish(mut self) -> Vec<Vec<Run>> {
-        for (i, open) in self.open.into_iter().enumerate() {
-            close(&mut self.runs[i * N_SHARDS..(i + 1) * N_SHARDS], open);
-        }
-        self.runs
-    }
-}
-
-#[inline]
-fn close(shards: &mut [Vec<Run>], run: Run) {
-    if run.key != NO_CELL {
-        shards[(run.key >> 32) as usize % N_SHARDS].push(run);
-    }
-}
-
-/// Σ over the parallel hands of each channel of a block, into runs.
-fn reduce(source: &dyn VisSource, block: &VisBlock, specs: &[UvGridSpec], options: &IngestOptions) -> Result<Reduced> {
-    let parallel: Vec<usize> = (0..block.corr.len()).filter(|c| block.corr[*c].is_parallel()).collect();
-    if parallel.is_empty() {
-        let corr = block.corr.iter().map(|c| c.name()).collect::<Vec<_>>().join(", ");
-        return Err(AlignError::NoParallelHands { name: source.name().to_string(), corr }.into());
-    }
-    let (n_chan, n_corr) = (block.freq_hz.len(), block.corr.len());
-    let recenter = options.recenter.map(|offset| Recenter::by(source.phase_center(), offset));
-    let channels = Channels::new(block, options);
-    let (vis, flag) = (block.vis_rfc.as_standard_layout(), block.flag_rfc.as_standard_layout());
-    // A standard layout is contiguous, so that the empty fallback is never taken.
-    let (vis, flag) = (vis.as_slice().unwrap_or(&[]), flag.as_slice().unwrap_or(&[]));
-    let max_uv = options.max_uv_lambda.unwrap_or(f64::INFINITY);
-    let mut totals = BlockTotals::default();
-    let mut counts = IngestCounts { rows: block.row.len() as u64, ..Default::default() };
-    let mut writer = RunWriter::new(specs);
-    for row in 0..block.row.len() {
-        if block.antenna1[row] == block.antenna2[row] {
-            counts.autocorrelation_rows += 1;
-            continue;
-        }
-        counts.samples += (n_chan * parallel.len()) as u64;
-        let stored = [block.uvw_m[[row, 0]], block.uvw_m[[row, 1]], block.uvw_m[[row, 2]]];
-        let (uvw, mut phase) = match &recenter {
-            Some(r) => (r.uvw(stored), channels.phase(-r.path(stored))),
-            None => (stored, channels.phase(0.0)),
-        };
-        let finite_uvw = stored.iter().all(|x| x.is_finite());
-        let uv_m = uvw[0].hypot(uvw[1]);
-        let row_vis = &vis[row * n_chan * n_corr..(row + 1) * n_chan * n_corr];
-        let row_flag = &flag[row * n_chan * n_corr..(row + 1) * n_chan * n_corr];
-        for chan in 0..n_chan {
-            let (mut w, mut wv, mut n) = (0.0, Complex64::default(), 0);
-            for &corr in &parallel {
-                if row_flag[chan * n_corr + corr] {
-                    counts.flagged += 1;
-                    continue;
-                }
-                let weight = match &block.weight {
-                    VisWeight::Row(weight) => weight[[row, corr]],
-                    VisWeight::Sample(weight) => weight[[row, chan, corr]],
-                } as f64;
-                let sample = row_vis[chan * n_corr + corr];
-                if !(weight > 0.0 && weight.is_finite()) {
-                    counts.bad_weight += 1;
-                } else if !(sample.re.is_finite() && sample.im.is_finite() && finite_uvw) {
-                    counts.non_finite += 1;
-                } else {
-                    w += weight;
-                    wv += weight * Complex64::new(sample.re as f64, sample.im as f64);
-                    n += 1;
-                }
-            }
-            let turn = phase.next(chan);
-            if n == 0 {
-                continue;
-            }
-            let per_m = channels.per_m[chan];
-            let uv = uv_m * per_m;
-            if uv > max_uv {
-                counts.outside += n;
-                continue;
-            }
-            counts.used += n;
-            let flux = channels.flux_scale[chan];
-            let (w, wv) = (w / (flux * flux), wv * turn / flux);
-            let (u, v) = (uvw[0] * per_m, uvw[1] * per_m);
-            totals.max_coordinate = totals.max_coordinate.max(u.abs()).max(v.abs());
-            totals.max_uv_lambda = totals.max_uv_lambda.max(uv);
-            totals.min_uv_lambda = totals.min_uv_lambda.min(uv);
-            totals.weight += w;
-            totals.weighted_freq += w * block.freq_hz[chan];
-            writer.add(u, v, w, wv);
-        }
-    }
-    totals.counts = counts;
-    Ok(Reduced { runs: writer.finish(), totals })
-}
-
-/// What depends on the channel only.
-struct Channels {
-    /// Wavelengths a metre, ν/c.
-    per_m: Vec<f64>,
-    /// Multiplies V, so that a source of spectral index α has the same flux in every channel.
-    flux_scale: Vec<f64>,
-    /// Spacing of the channels in wavelengths a metre, where it is the same throughout.
-    step: Option<f64>,
-}
-
-impl Channels {
-    fn new(block: &VisBlock, options: &IngestOptions) -> Channels {
-        let per_m: Vec<f64> = block.freq_hz.iter().map(|f| f / C_M_S).collect();
-        let scale = |f: &f64| options.spectral_index.map_or(1.0, |(alpha, nu0)| (f / nu0).powf(alpha));
-        let step = (per_m.len() > 1).then(|| (per_m[per_m.len() - 1] - per_m[0]) / (per_m.len() - 1) as f64);
-        // 1e-12 of ν/c: less than 1e-9 turns for a path of a metre, 1e-4 of what single-precision data hold.
-        let regular = |s: &f64| per_m.iter().enumerate().all(|(i, k)| (per_m[0] + i as f64 * s - k).abs() <= 1e-12 * k.abs());
-        Channels { flux_scale: block.freq_hz.iter().map(scale).collect(), step: step.filter(regular), per_m }
-    }
-
-    /// exp(2πi path ν/c) for the channels in turn.
-    fn phase(&self, path_m: f64) -> Phase<'_> {
-        let turn = |x: f64| Complex64::cis(std::f64::consts::TAU * x);
-        let one = Complex64::new(1.0, 0.0);
-        let (start, step) = match self.step {
-            _ if path_m == 0.0 => (one, Some(one)),
-            Some(step) => (turn(path_m * self.per_m[0]), Some(turn(path_m * step))),
-            None => (one, None),
-        };
-        Phase { channels: self, path_m, now: start, step }
-    }
-}
-
-struct Phase<'a> {
-    channels: &'a Channels,
-    path_m: f64,
-    now: Complex64,
-    step: Option<Complex64>,
-}
-
-impl Phase<'_> {
-    #[inline]
-    fn next(&mut self, chan: usize) -> Complex64 {
-        match self.step {
-            Some(step) => {
-                let turn = self.now;
-                self.now *= step;
-                turn
-            }
-            None => Complex64::cis(std::f64::consts::TAU * self.path_m * self.channels.per_m[chan]),
-        }
     }
 }
 

@@ -11,6 +11,7 @@ mod ingest;
 mod joint;
 mod pair;
 mod profile;
+mod reduce;
 mod surface;
 mod uv_grid;
 mod weights;

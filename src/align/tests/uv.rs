@@ -3,10 +3,11 @@
 use num_complex::Complex32;
 
 use super::sky::{Observation, disk};
+use crate::align::ingest::{IngestOptions, ingest};
 use crate::align::{UvGridOptions, UvGridSpec, uv_grid};
-use crate::data::{Corr, VisSource, VisWeight};
+use crate::data::{Corr, MemoryVis, VisSource, VisWeight};
 use crate::notice::Quiet;
-use crate::units::{ARCSEC, Angle};
+use crate::units::{ARCSEC, Angle, C_M_S};
 
 fn spec() -> UvGridSpec {
     UvGridSpec::new(0.01 * ARCSEC, 1000).unwrap()
@@ -125,4 +126,67 @@ fn the_scatter_inside_cells_shows_wrong_weights() {
     let wrong = uv_grid(&set, &options, &Quiet::default()).unwrap().scatter_factor().unwrap();
     assert!((wrong / factor - 4.0).abs() < 1e-6);
     assert!(set.n_rows() > 0);
+}
+
+/// A spectral index that is divided out leaves the flux at the reference frequency; errors are divided as well.
+#[test]
+fn a_spectral_index_is_divided_out() {
+    let (alpha, nu0) = (2.3, 230e9);
+    let set = Observation { sigma: 0.0, freq_hz: vec![200e9, 230e9, 260e9], ..Observation::new("a") }.observe(&vec![(0.0, 0.0, 0.0, 0.5)]);
+    let mut blocks = set.blocks().to_vec();
+    for block in &mut blocks {
+        for ((_, chan, _), v) in block.vis_rfc.indexed_iter_mut() {
+            *v *= (block.freq_hz[chan] / nu0).powf(alpha) as f32;
+        }
+    }
+    let set = MemoryVis::new("a", set.phase_center(), blocks);
+    let options = IngestOptions { spectral_index: Some((alpha, nu0)), ..Default::default() };
+    let specs = [UvGridSpec::new(0.01 * ARCSEC, 1000).unwrap()];
+    let grid = ingest(&set, &specs, &options, &Quiet::default()).unwrap().remove(0);
+    assert!(grid.cells().iter().all(|c| (c.vis.re - 0.5).abs() < 1e-6 && c.vis.im.abs() < 1e-6));
+    let total: f64 = grid.cells().iter().map(|c| c.weight).sum();
+    let samples: f64 = set.blocks().iter().map(|b| b.row.len() as f64).sum();
+    let expected: f64 = set.blocks()[0].freq_hz.iter().map(|f| 2e12 * (f / nu0).powf(2.0 * alpha)).sum();
+    assert!((total / (samples * expected) - 1.0).abs() < 1e-6, "{total} {}", samples * expected);
+}
+
+/// Ranges of channels give the cells that sample-by-sample assignment gives, on several grids and with flags, also where
+/// frequencies fall or are in no order.
+#[test]
+fn ranges_of_channels_are_the_samples_of_their_cells() {
+    let rising: Vec<f64> = (0..40).map(|i| 200e9 + 1.7e9 * i as f64).collect();
+    let falling: Vec<f64> = rising.iter().rev().copied().collect();
+    let mixed: Vec<f64> = (0..40).map(|i| rising[i * 17 % 40]).collect();
+    for freq_hz in [rising, falling, mixed] {
+        let set = Observation { freq_hz, n_time: 3, ..Observation::new("a") }.observe(&disk());
+        let mut blocks = set.blocks().to_vec();
+        for block in &mut blocks {
+            block.flag_rfc.indexed_iter_mut().for_each(|((r, f, c), flag)| *flag = (r * 7 + f * 3 + c) % 5 == 0);
+        }
+        let set = MemoryVis::new("a", set.phase_center(), blocks);
+        let specs = [64, 500, 3000].map(|n| UvGridSpec::new(0.01 * ARCSEC, n).unwrap());
+        let grids = ingest(&set, &specs, &IngestOptions::default(), &Quiet::default()).unwrap();
+        for (spec, grid) in specs.iter().zip(&grids) {
+            let mut expected = std::collections::BTreeMap::<(i64, i64), (f64, f64, f64, u32)>::new();
+            for block in set.blocks() {
+                for ((r, f, c), vis) in block.vis_rfc.indexed_iter().filter(|(at, _)| !block.flag_rfc[*at]) {
+                    let k = block.freq_hz[f] / C_M_S;
+                    let (ku, kv, mirrored) = spec.cell(block.uvw_m[[r, 0]] * k, block.uvw_m[[r, 1]] * k);
+                    let VisWeight::Row(weight) = &block.weight else { unreachable!() };
+                    let (w, first) = (f64::from(weight[[r, c]]), c == 0 || block.flag_rfc[[r, f, 0]]);
+                    let cell = expected.entry((kv, ku)).or_default();
+                    cell.0 += w;
+                    cell.1 += w * f64::from(vis.im) * if mirrored { -1.0 } else { 1.0 };
+                    cell.2 += w * block.uvw_m[[r, 0]] * k * if mirrored { -1.0 } else { 1.0 };
+                    cell.3 += u32::from(first);
+                }
+            }
+            assert_eq!(grid.cells().len(), expected.len());
+            for (cell, (at, (w, im, u, n))) in grid.cells().iter().zip(&expected) {
+                assert_eq!((i64::from(cell.kv), i64::from(cell.ku), cell.count), (at.0, at.1, *n));
+                assert!((cell.weight / w - 1.0).abs() < 1e-12 && (cell.vis.im - im / w).abs() < 1e-12);
+                assert!((cell.u - u / w).abs() < 1e-9 * spec.cell_lambda() * spec.npix() as f64);
+            }
+        }
+    }
 }
