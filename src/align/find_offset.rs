@@ -309,7 +309,7 @@ fn refine(
     options: &FindOffsetOptions,
     notice: &dyn Reporter,
 ) -> Result<Refined> {
-    let (mut taken_out, mut start) = ([0.0; 2], start);
+    let (mut taken_out, mut start, mut before) = ([0.0; 2], start, f64::NAN);
     for pass in 1.. {
         let shared: Vec<Vec<Pair>> = reference.iter().zip(&grids).map(|(r, b)| pairs(r, b)).collect();
         let one = |s: &Vec<Pair>| if s.len() >= MIN_SHARED { fit(s, start, options.objective) } else { None };
@@ -317,8 +317,11 @@ fn refine(
         let left = fits[chosen].map_or([0.0; 2], |f| f.x);
         let sigma = fits[chosen].map_or(0.0, |f| f.sigma()[0].min(f.sigma()[1]));
         let length = left[0].hypot(left[1]);
-        // What is left turns the phase by less than 1e-7 of a turn across a cell, or is far below the error.
-        let settled = length * specs[chosen].cell_lambda() < 1e-7 || length < 1e-3 * sigma;
+        // A pass leaves a small part of what the one before left; the next would leave as small a part of this.
+        let next = if pass > 1 { length * (length / before).min(1.0) } else { length };
+        // That turns the phase by less than 1e-7 of a turn across a cell, or is far below the error.
+        let settled = next * specs[chosen].cell_lambda() < 1e-7 || next < 1e-3 * sigma;
+        before = length;
         if settled || pass >= options.max_passes.max(1) || fits[chosen].is_none() {
             return Ok(Refined { taken_out, fits, shared, grids, passes: pass, settled });
         }

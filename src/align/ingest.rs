@@ -103,6 +103,12 @@ pub(super) struct Sum {
 }
 
 impl Sum {
+    /// As seen from the other end of the baseline.
+    #[inline]
+    pub fn mirrored(self) -> Sum {
+        Sum { vis: self.vis.conj(), u: -self.u, v: -self.v, ..self }
+    }
+
     #[inline]
     pub fn add(&mut self, other: &Sum) {
         self.weight += other.weight;

@@ -1,7 +1,6 @@
 //! Reduces a block of visibilities to runs: what falls into one cell from one row.
 //!
-//! (u, v) of a row grows in proportion to the frequency, so that the channels of a cell are a range; its end is found by
-//! bisection, and only the range's sum goes to the grids.
+//! (u, v) of a row grows in proportion to the frequency: neighbouring channels share their cell, and only their sum goes to the grid.
 
 use num_complex::{Complex32, Complex64};
 
@@ -33,7 +32,7 @@ pub(super) fn reduce(source: &dyn VisSource, block: &VisBlock, specs: &[UvGridSp
     let per_row = block.freq_hz.len() * block.corr.len();
     let mut totals = BlockTotals::default();
     totals.counts.rows = block.row.len() as u64;
-    let mut writer = RunWriter::new(specs);
+    let mut writer = RunWriter::new(specs, block.freq_hz.len());
     let mut spectrum = Spectrum::new(block.freq_hz.len());
     // A standard layout is contiguous, so that the empty fallback is never taken.
     let rows = vis.as_slice().unwrap_or(&[]).chunks_exact(per_row).zip(flag.as_slice().unwrap_or(&[]).chunks_exact(per_row));
@@ -84,40 +83,47 @@ impl Spectrum {
 
     /// Adds up the usable samples of a row, and counts the others.
     fn gather(&mut self, hands: &Hands, uvw: [f64; 3], counts: &mut IngestCounts) {
-        let n_corr = hands.block.corr.len();
-        let finite_uvw = uvw.iter().all(|x| x.is_finite());
         self.weight.fill(0.0);
         self.vis.fill(Complex64::default());
         self.used.fill(0);
         counts.samples += (self.used.len() * hands.parallel.len()) as u64;
+        let finite_uvw = uvw.iter().all(|x| x.is_finite());
         for &corr in hands.parallel {
-            for chan in 0..self.used.len() {
-                if hands.flag[chan * n_corr + corr] {
-                    counts.flagged += 1;
-                    continue;
+            match &hands.block.weight {
+                VisWeight::Row(weight) => {
+                    let weight = weight[[hands.row, corr]];
+                    self.gather_hand(hands, corr, |_| weight, finite_uvw, counts);
                 }
-                let weight = match &hands.block.weight {
-                    VisWeight::Row(weight) => weight[[hands.row, corr]],
-                    VisWeight::Sample(weight) => weight[[hands.row, chan, corr]],
-                };
-                let sample = hands.vis[chan * n_corr + corr];
-                if !(weight > 0.0 && weight.is_finite()) {
-                    counts.bad_weight += 1;
-                } else if !(sample.re.is_finite() && sample.im.is_finite() && finite_uvw) {
-                    counts.non_finite += 1;
-                } else {
-                    let weight = f64::from(weight);
-                    self.weight[chan] += weight;
-                    self.vis[chan] += weight * Complex64::new(f64::from(sample.re), f64::from(sample.im));
-                    self.used[chan] += 1;
-                }
+                VisWeight::Sample(weight) => self.gather_hand(hands, corr, |chan| weight[[hands.row, chan, corr]], finite_uvw, counts),
+            }
+        }
+    }
+
+    #[inline]
+    fn gather_hand(&mut self, hands: &Hands, corr: usize, weight: impl Fn(usize) -> f32, finite_uvw: bool, counts: &mut IngestCounts) {
+        let n_corr = hands.block.corr.len();
+        let samples = hands.vis[corr..].iter().step_by(n_corr).zip(hands.flag[corr..].iter().step_by(n_corr));
+        let sums = self.weight.iter_mut().zip(&mut self.vis).zip(&mut self.used);
+        for (chan, ((sample, flagged), ((sum_weight, sum_vis), used))) in samples.zip(sums).enumerate() {
+            let weight = weight(chan);
+            if *flagged {
+                counts.flagged += 1;
+            } else if !(weight > 0.0 && weight.is_finite()) {
+                counts.bad_weight += 1;
+            } else if !(sample.re.is_finite() && sample.im.is_finite() && finite_uvw) {
+                counts.non_finite += 1;
+            } else {
+                let weight = f64::from(weight);
+                *sum_weight += weight;
+                *sum_vis += weight * Complex64::new(f64::from(sample.re), f64::from(sample.im));
+                *used += 1;
             }
         }
     }
 
     /// Drops channels of more than `max_per_m` wavelengths a metre.
     fn leave_out(&mut self, channels: &Channels, max_per_m: f64, counts: &mut IngestCounts) {
-        if !(channels.longest > max_per_m) {
+        if !(channels.ends[1] > max_per_m) {
             return;
         }
         for (chan, used) in self.used.iter_mut().enumerate().filter(|(chan, _)| channels.per_m[*chan] > max_per_m) {
@@ -130,6 +136,20 @@ impl Spectrum {
     fn used_range(&self, channels: &Channels) -> Option<(f64, f64)> {
         let used = self.used.iter().zip(&channels.per_m).filter(|(used, _)| **used > 0);
         used.fold(None, |range, (_, k)| range.map_or(Some((*k, *k)), |(a, b): (f64, f64)| Some((a.min(*k), b.max(*k)))))
+    }
+
+    /// Σ over a range of channels of a row at (u, v) metres.
+    fn sum(&self, range: std::ops::Range<usize>, channels: &Channels, uv_m: [f64; 2]) -> Sum {
+        let (mut sum, mut wavelengths) = (Sum::default(), 0.0);
+        for chan in range.filter(|c| self.used[*c] > 0) {
+            let (w, vis) = (self.weight[chan], self.vis[chan]);
+            sum.weight += w;
+            sum.vis += vis;
+            sum.power += vis.norm_sqr() / w;
+            sum.count += 1;
+            wavelengths += w * channels.per_m[chan];
+        }
+        Sum { u: uv_m[0] * wavelengths, v: uv_m[1] * wavelengths, ..sum }
     }
 
     fn turn(&mut self, mut phase: Phase) {
@@ -153,79 +173,63 @@ struct RunWriter<'a> {
     specs: &'a [UvGridSpec],
     open: Vec<Run>,
     runs: Vec<Vec<Run>>,
-    /// Cell of the range at hand, and whether it is mirrored, for each grid.
-    cells: Vec<(u64, bool)>,
+    /// Indices of the cells of a row's channels along u and v.
+    cells: Vec<(i32, i32)>,
 }
 
 const NO_CELL: u64 = u64::MAX;
 
 impl<'a> RunWriter<'a> {
-    fn new(specs: &'a [UvGridSpec]) -> Self {
+    fn new(specs: &'a [UvGridSpec], n_chan: usize) -> Self {
         let open = vec![Run { key: NO_CELL, sum: Sum::default() }; specs.len()];
-        RunWriter { specs, open, runs: vec![Vec::new(); specs.len() * N_SHARDS], cells: vec![(NO_CELL, false); specs.len()] }
+        RunWriter { specs, open, runs: vec![Vec::new(); specs.len() * N_SHARDS], cells: vec![(0, 0); n_chan] }
     }
 
-    /// Adds a row at (u, v) metres, range by range of channels that share their cell in every grid.
+    /// Adds a row at (u, v) metres to each grid, range by range of channels that stay in a cell.
     fn add_row(&mut self, channels: &Channels, spectrum: &Spectrum, uv_m: [f64; 2], totals: &mut BlockTotals) {
         let n_chan = channels.per_m.len();
-        let mut start = 0;
-        while start < n_chan {
-            let end = self.end_of_cells(channels, uv_m, start);
-            let (mut sum, mut wavelengths) = (Sum::default(), 0.0);
-            for chan in (start..end).filter(|c| spectrum.used[*c] > 0) {
-                let (w, vis) = (spectrum.weight[chan], spectrum.vis[chan]);
-                sum.weight += w;
-                sum.vis += vis;
-                sum.power += vis.norm_sqr() / w;
-                sum.count += 1;
-                wavelengths += w * channels.per_m[chan];
-                totals.counts.used += u64::from(spectrum.used[chan]);
+        let whole = spectrum.sum(0..n_chan, channels, uv_m);
+        totals.weight += whole.weight;
+        totals.weighted_freq += spectrum.weight.iter().zip(&channels.per_m).map(|(w, k)| w * k).sum::<f64>() * C_M_S;
+        totals.counts.used += spectrum.used.iter().map(|n| u64::from(*n)).sum::<u64>();
+        for i in 0..self.specs.len() {
+            if let Some(cell) = self.one_cell(i, channels, uv_m) {
+                self.add(i, cell, uv_m, whole);
+                continue;
             }
-            if sum.count > 0 {
-                totals.weight += sum.weight;
-                totals.weighted_freq += wavelengths * C_M_S;
-                (sum.u, sum.v) = (uv_m[0] * wavelengths, uv_m[1] * wavelengths);
-                self.add(&sum);
+            for (cell, k) in self.cells.iter_mut().zip(&channels.per_m) {
+                *cell = self.specs[i].indices_at(uv_m, *k);
             }
-            start = end;
+            let mut start = 0;
+            while start < n_chan {
+                let cell = self.cells[start];
+                let end = self.cells[start..].iter().position(|c| *c != cell).map_or(n_chan, |n| start + n);
+                self.add(i, cell, uv_m, spectrum.sum(start..end, channels, uv_m));
+                start = end;
+            }
         }
     }
 
-    /// End of the range of channels from `start` on that stay in their cell in every grid; leaves the cells in `self.cells`.
-    fn end_of_cells(&mut self, channels: &Channels, [u_m, v_m]: [f64; 2], start: usize) -> usize {
-        let key = |spec: &UvGridSpec, chan: usize| spec.key(u_m * channels.per_m[chan], v_m * channels.per_m[chan]);
-        for (cell, spec) in self.cells.iter_mut().zip(self.specs) {
-            *cell = key(spec, start);
-        }
-        let stays = |chan: usize| self.specs.iter().zip(&self.cells).all(|(spec, cell)| key(spec, chan) == *cell);
-        let n_chan = channels.per_m.len();
-        if !channels.monotonic {
-            return start + 1;
-        }
-        if stays(n_chan - 1) {
-            return n_chan;
-        }
-        let (mut inside, mut outside) = (start, n_chan - 1);
-        while outside - inside > 1 {
-            let middle = (inside + outside) / 2;
-            if stays(middle) { inside = middle } else { outside = middle }
-        }
-        outside
+    /// The cell of a row whose channels are all in one.
+    #[inline]
+    fn one_cell(&self, i_spec: usize, channels: &Channels, uv_m: [f64; 2]) -> Option<(i32, i32)> {
+        let [first, last] = channels.ends.map(|k| self.specs[i_spec].indices_at(uv_m, k));
+        (first == last).then_some(first)
     }
 
-    /// Adds a sum to the cells at hand.
-    fn add(&mut self, sum: &Sum) {
-        for (i, &(key, mirrored)) in self.cells.iter().enumerate() {
-            let open = &mut self.open[i];
-            if open.key != key {
-                let closed = std::mem::replace(open, Run { key, sum: Sum::default() });
-                close(&mut self.runs[i * N_SHARDS..(i + 1) * N_SHARDS], closed);
-            }
-            if mirrored {
-                open.sum.add(&Sum { vis: sum.vis.conj(), u: -sum.u, v: -sum.v, ..*sum });
-            } else {
-                open.sum.add(sum);
-            }
+    #[inline]
+    fn add(&mut self, i_spec: usize, cell: (i32, i32), uv_m: [f64; 2], sum: Sum) {
+        if sum.count == 0 {
+            return;
+        }
+        let (key, mirrored) = self.specs[i_spec].key_of(cell, uv_m);
+        let sum = if mirrored { sum.mirrored() } else { sum };
+        let open = &mut self.open[i_spec];
+        if open.key == key {
+            open.sum.add(&sum);
+        } else {
+            let closed = std::mem::replace(open, Run { key, sum });
+            close(&mut self.runs[i_spec * N_SHARDS..(i_spec + 1) * N_SHARDS], closed);
         }
     }
 
@@ -248,10 +252,8 @@ fn close(shards: &mut [Vec<Run>], run: Run) {
 struct Channels {
     /// Wavelengths a metre, ν/c.
     per_m: Vec<f64>,
-    /// Largest of them.
-    longest: f64,
-    /// True where they only grow or only fall.
-    monotonic: bool,
+    /// Smallest and largest of them.
+    ends: [f64; 2],
     /// V is divided by it, so that a source of spectral index α has the same flux in every channel.
     flux_scale: Option<Vec<f64>>,
     /// Spacing of the channels in wavelengths a metre, where it is the same throughout.
@@ -265,9 +267,8 @@ impl Channels {
         let step = (per_m.len() > 1).then(|| (per_m[per_m.len() - 1] - per_m[0]) / (per_m.len() - 1) as f64);
         // 1e-12 of ν/c: less than 1e-9 turns for a path of a metre, 1e-4 of what single-precision data hold.
         let regular = |s: &f64| per_m.iter().enumerate().all(|(i, k)| (per_m[0] + i as f64 * s - k).abs() <= 1e-12 * k.abs());
-        let monotonic = per_m.is_sorted() || per_m.is_sorted_by(|a, b| a >= b);
-        let longest = per_m.iter().copied().fold(0.0, f64::max);
-        Channels { longest, monotonic, flux_scale, step: step.filter(regular), per_m }
+        let ends = [per_m.iter().copied().fold(f64::INFINITY, f64::min), per_m.iter().copied().fold(0.0, f64::max)];
+        Channels { ends, flux_scale, step: step.filter(regular), per_m }
     }
 
     fn scale(&self, spectrum: &mut Spectrum) {

@@ -72,7 +72,7 @@ impl UvGridSpec {
     /// Index of the cell that holds coordinate `u`; ties go away from zero, so that u and -u have opposite indices.
     #[inline]
     pub fn index(&self, u: f64) -> i64 {
-        let x = u / self.du;
+        let x = u * self.field_rad();
         (x + 0.5f64.copysign(x)) as i64
     }
     /// Largest index; for even npix the cell at -npix/2 has no mirror image and is not used.
@@ -82,7 +82,17 @@ impl UvGridSpec {
     /// The cell of a sample on the half-plane v > 0 (or v = 0, u > 0), and whether the sample has to be conjugated for it.
     #[inline]
     pub fn cell(&self, u: f64, v: f64) -> (i64, i64, bool) {
-        let (ku, kv) = (self.index(u), self.index(v));
+        self.folded(self.index(u), self.index(v), u, v)
+    }
+
+    /// Indices, not folded, of a baseline of (u, v) metres at a number of wavelengths a metre.
+    #[inline]
+    pub(super) fn indices_at(&self, [u_m, v_m]: [f64; 2], per_m: f64) -> (i32, i32) {
+        (self.index(u_m * per_m) as i32, self.index(v_m * per_m) as i32)
+    }
+
+    #[inline]
+    fn folded(&self, ku: i64, kv: i64, u: f64, v: f64) -> (i64, i64, bool) {
         let mirrored = if kv != 0 {
             kv < 0
         } else if ku != 0 {
@@ -93,9 +103,10 @@ impl UvGridSpec {
         if mirrored { (-ku, -kv, true) } else { (ku, kv, false) }
     }
 
+    /// The key of the cell with these indices, and whether what is at (u, v), in any unit, has to be conjugated for it.
     #[inline]
-    pub(super) fn key(&self, u: f64, v: f64) -> (u64, bool) {
-        let (ku, kv, mirrored) = self.cell(u, v);
+    pub(super) fn key_of(&self, (ku, kv): (i32, i32), [u, v]: [f64; 2]) -> (u64, bool) {
+        let (ku, kv, mirrored) = self.folded(i64::from(ku), i64::from(kv), u, v);
         ((kv as u64) << 32 | (ku + (1 << 31)) as u64 & 0xFFFF_FFFF, mirrored)
     }
     pub(super) fn indices(key: u64) -> (i32, i32) {

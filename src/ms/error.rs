@@ -62,6 +62,9 @@ pub enum MsError {
     /// Nothing is selected.
     #[error("the selection is empty: {before} rows were left before {criterion}, none after")]
     Empty { criterion: String, before: u64, existing: String },
+    /// The main table is empty.
+    #[error("the set has no rows: its main table is empty")]
+    NoRows,
     /// The selected fields have different phase centers.
     #[error("the selection has {} fields with different phase centers; choose one with `field`", .fields.len())]
     ManyFields { fields: Vec<String> },
@@ -116,6 +119,7 @@ impl Explain for MsError {
             | MsError::Unknown { .. }
             | MsError::Syntax { .. }
             | MsError::Empty { .. }
+            | MsError::NoRows
             | MsError::ManyFields { .. } => Kind::User,
             MsError::InTable { source, .. } => source.kind(),
             MsError::Io { kind, .. } => *kind,
@@ -127,6 +131,10 @@ impl Explain for MsError {
         match self {
             MsError::Truncated { .. } | MsError::Damaged(_) => {
                 Some("the copy may be incomplete, or the set is still being written; compare its sizes with the original".to_string())
+            }
+            MsError::NoRows => Some("the copy or the split that made it may have failed; choose another set".to_string()),
+            MsError::Casacore { message, .. } if message.contains("incorrect number of bytes") => {
+                Some("the copy may be incomplete; compare its sizes with the original".to_string())
             }
             MsError::NoColumn { existing, .. } => Some(format!("the table has: {}", existing.join(", "))),
             MsError::Io { hint, .. } => hint.clone(),

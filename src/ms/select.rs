@@ -171,7 +171,7 @@ pub(crate) fn select_rows(ms: &MeasurementSet, selection: &Selection) -> Result<
     let data: &Metadata = ms;
     let mut left = Left { segments: data.rows.segments(0..data.rows.n_rows).collect(), rows: data.rows.n_rows };
     if left.rows == 0 {
-        return Err(MsError::Empty { criterion: "any criterion".to_string(), before: 0, existing: String::new() });
+        return Err(MsError::NoRows);
     }
     let picks = spw_picks(data, &selection.spw)?;
     let corrs = corr_picks(data, &selection.corr)?;

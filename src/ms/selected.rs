@@ -454,7 +454,7 @@ fn one_center(data: &Metadata, rows: &Rows) -> Result<(Vec<usize>, Direction), M
             _ => center = center.or(Some(here)),
         }
     }
-    let center = center.ok_or(MsError::Empty { criterion: "any criterion".to_string(), before: 0, existing: String::new() })?;
+    let center = center.ok_or(MsError::NoRows)?;
     Ok((ids, center))
 }
 

@@ -180,7 +180,7 @@ static FIND_OFFSET: Verb = Verb {
     ],
     see: "Andrews et al. 2018, ApJL 869, L41 (alignment of execution blocks); docs/decisions.md",
     check: check_options2::<FindOffsetOptions, Selection>,
-    version: 2,
+    version: 3,
     run: run_find_offset,
     ..Verb::EMPTY
 };
@@ -278,7 +278,7 @@ static ALIGN_JOINTLY: Verb = Verb {
     ],
     see: "docs/decisions.md (joint alignment)",
     check: check_options2::<JointOptions, Selection>,
-    version: 2,
+    version: 3,
     run: run_align_jointly,
     ..Verb::EMPTY
 };
@@ -418,7 +418,7 @@ static UV_PROFILE: Verb = Verb {
         tolerance: 0.0,
     }],
     check: check_options2::<ProfileOptions, Selection>,
-    version: 2,
+    version: 3,
     run: run_uv_profile,
     ..Verb::EMPTY
 };
