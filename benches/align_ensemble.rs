@@ -116,6 +116,9 @@ fn align(sets: &[MemoryVis], reference: usize, setup: &Setup) -> Fallible<Vec<Fo
                     return Ok(Found::default());
                 }
                 let f = find_offset(&sets[reference], s, &FindOffsetOptions::default(), &notice)?;
+                if setup.list {
+                    println!("{f}; {:.1} sigma, chance {:.1e}, next {:?}", f.significance, f.chance, f.rival.map(|r| r.chi2_excess));
+                }
                 Ok(Found {
                     offset: f.converged.then_some(f.offset),
                     sigma: f.sigma,
