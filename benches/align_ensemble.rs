@@ -3,21 +3,20 @@
 //! usage: cargo bench --bench align_ensemble -- CASE [--draws 30] [--reference LB1] [--seed-block NAME] [--method joint|pairwise]
 //!          [--point mJy [--at E,N]] [--support ARCSEC] [--first 0] [--only LB1,LB2] [--noise 1] [--list]
 //!
-//! CASE holds truth.json and, for each block, NAME.npz with uvw, freq, model, flag, weight, ant1, ant2, time (noiseless model).
-//! Noise has the variance 1/weight; flagged samples are left as they are. The bound is that of a known sky (`pair_all`).
+//! CASE holds truth.json and, for each block, NAME.ms with noiseless DATA. Noise has the variance 1/weight (`--noise` times the
+//! standard deviation, 0 for sets that have their noise); flagged samples are left as they are. The bound is that of a known
+//! sky (`pair_all`).
 
 use std::io::{BufReader, Error, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
-use ndarray::{Array1, Array2, Array3};
-use ndarray_npy::{NpzReader, ReadableElement};
 use num_complex::{Complex32, Complex64};
 use phangs_script::align::{BlockStatus, FindOffsetOptions, JointOptions, SupportOption, align_jointly, find_offset};
-use phangs_script::data::{Corr, MemoryVis, VisBlock, VisSource, VisWeight};
+use phangs_script::data::{MemoryVis, VisBlock, VisSource, VisWeight};
+use phangs_script::ms::{MeasurementSet, Names, Selection};
 use phangs_script::notice::Quiet;
-use phangs_script::sky::{Direction, Frame, Offset};
+use phangs_script::sky::{Direction, Offset};
 use phangs_script::units::{ARCSEC, Angle, C_M_S, MAS};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -117,6 +116,9 @@ fn align(sets: &[MemoryVis], reference: usize, setup: &Setup) -> Fallible<Vec<Fo
                     return Ok(Found::default());
                 }
                 let f = find_offset(&sets[reference], s, &FindOffsetOptions::default(), &notice)?;
+                if setup.list {
+                    println!("{f}; {:.1} sigma, chance {:.1e}, next {:?}", f.significance, f.chance, f.rival.map(|r| r.chi2_excess));
+                }
                 Ok(Found {
                     offset: f.converged.then_some(f.offset),
                     sigma: f.sigma,
@@ -244,58 +246,30 @@ fn load(setup: &Setup) -> Fallible<Vec<Truth>> {
             let name = e["name"].as_str().unwrap_or("").to_string();
             let [east, north] = [number(&e["d_as"][0]), number(&e["d_as"][1])];
             let gain = number(&e["flux_scale"]);
-            let center = Direction::new(number(&e["phase_center_rad"][0]), number(&e["phase_center_rad"][1]), Frame::Icrs);
-            let mut npz = NpzReader::new(std::fs::File::open(folder.join(format!("{name}.npz")))?)?;
             let point = |freq: f64| setup.point_mjy * 1e-3 * gain * (freq / f_ref).powf(alpha);
             let at = [(east + setup.point_arcsec[0]) * ARCSEC, (north + setup.point_arcsec[1]) * ARCSEC];
-            let blocks = read_npz(&mut npz, point, at)?;
+            let spw = truth["continuum_spw"].as_i64().unwrap_or(0);
+            let (center, blocks) = read(&folder.join(format!("{name}.ms")), spw, point, at)?;
             let covariance = known_sky_covariance(&blocks);
             Ok(Truth { name, offset: Offset { dra_rad: east * ARCSEC, ddec_rad: north * ARCSEC }, gain, center, blocks, covariance })
         })
         .collect()
 }
 
-fn array<T: ReadableElement, D: ndarray::Dimension>(npz: &mut NpzReader<std::fs::File>, name: &str) -> Fallible<ndarray::Array<T, D>> {
-    Ok(npz.by_name::<ndarray::OwnedRepr<T>, D>(name)?)
-}
-
-/// Blocks of 4096 rows; a point source of `flux(freq)` Jy at `at` is added.
-fn read_npz(npz: &mut NpzReader<std::fs::File>, flux: impl Fn(f64) -> f64, at: [f64; 2]) -> Fallible<Vec<VisBlock>> {
-    let uvw: Array2<f64> = array(npz, "uvw")?;
-    let freq: Array1<f64> = array(npz, "freq")?;
-    let mut vis: Array3<Complex32> = array(npz, "model")?;
-    let flag: Array3<bool> = array(npz, "flag")?;
-    let weight: Array2<f32> = array(npz, "weight")?;
-    let (a1, a2): (Array1<i32>, Array1<i32>) = (array(npz, "ant1")?, array(npz, "ant2")?);
-    let time: Array1<f64> = array(npz, "time")?;
-    if flux(freq[0]) != 0.0 {
-        for ((row, chan, _), v) in vis.indexed_iter_mut() {
-            let turns = (uvw[[row, 0]] * at[0] + uvw[[row, 1]] * at[1]) * freq[chan] / C_M_S;
-            let add = flux(freq[chan]) * Complex64::cis(std::f64::consts::TAU * turns);
+/// The blocks of one spectral window in memory; a point source of `flux(freq)` Jy at `at` is added.
+fn read(path: &Path, spw: i64, flux: impl Fn(f64) -> f64, at: [f64; 2]) -> Fallible<(Direction, Vec<VisBlock>)> {
+    let selection = Selection { spw: Names(vec![spw.to_string()]), ..Default::default() };
+    let set = MeasurementSet::open(path)?.select(&selection)?;
+    let mut blocks = (0..set.n_blocks()).map(|i| set.read_block(i)).collect::<Result<Vec<_>, _>>()?;
+    for b in blocks.iter_mut().filter(|b| flux(b.freq_hz[0]) != 0.0) {
+        for ((row, chan, _), v) in b.vis_rfc.indexed_iter_mut() {
+            let freq = b.freq_hz[chan];
+            let turns = (b.uvw_m[[row, 0]] * at[0] + b.uvw_m[[row, 1]] * at[1]) * freq / C_M_S;
+            let add = flux(freq) * Complex64::cis(std::f64::consts::TAU * turns);
             *v += Complex32::new(add.re as f32, add.im as f32);
         }
     }
-    let (n, freq): (usize, Arc<[f64]>) = (time.len(), freq.to_vec().into());
-    let block = |first: usize| {
-        let rows = first..(first + 4096).min(n);
-        let s = ndarray::Slice::from(rows.clone());
-        let axis = ndarray::Axis(0);
-        VisBlock {
-            i_spw: 0,
-            field: vec![0; rows.len()].into(),
-            row: (rows.start as u64..rows.end as u64).collect(),
-            uvw_m: uvw.slice_axis(axis, s).to_owned(),
-            time_s: time.slice_axis(axis, s).to_vec(),
-            antenna1: a1.slice_axis(axis, s).to_vec(),
-            antenna2: a2.slice_axis(axis, s).to_vec(),
-            freq_hz: freq.clone(),
-            corr: Arc::from([Corr::XX, Corr::YY]),
-            vis_rfc: vis.slice_axis(axis, s).to_owned(),
-            flag_rfc: flag.slice_axis(axis, s).to_owned(),
-            weight: VisWeight::Row(weight.slice_axis(axis, s).to_owned()),
-        }
-    };
-    Ok((0..n).step_by(4096).map(block).collect())
+    Ok((set.phase_center(), blocks))
 }
 
 /// Cramér-Rao bound of a block's offset when the sky is known: (Σ w |V|² (2π)² u uᵀ)⁻¹, rad².

@@ -1,6 +1,6 @@
 //! What is wrong when a pairwise offset cannot be trusted, in words with numbers.
 
-use super::find_offset::{MIN_SIGNIFICANCE, Objective, OffsetFit};
+use super::find_offset::{DECISIVE, MAX_CHANCE, Objective, OffsetFit, ambiguous as ambiguity, by_chance};
 use super::{UvCell, UvGrid};
 use crate::units::MAS;
 
@@ -30,14 +30,10 @@ pub fn diagnose(fit: &OffsetFit) -> Vec<Diagnosis> {
 }
 
 fn no_signal(fit: &OffsetFit) -> Option<Diagnosis> {
-    if !(fit.significance < MIN_SIGNIFICANCE) {
-        return None;
-    }
-    let message = format!(
-        "no signal: the best match of {} and {} is {:.1} times its noise, {MIN_SIGNIFICANCE} are needed",
-        fit.block, fit.reference, fit.significance
-    );
-    Some(Diagnosis::new("no-signal", true, message, "average more data (all continuum windows, more time), or align with align_jointly"))
+    let message = || by_chance(fit.chance, fit.places, fit.shared_cells);
+    let hint =
+        "average more data (all continuum windows, more time), limit the search (search: \"0.3arcsec\"), or align with align_jointly";
+    (fit.chance > MAX_CHANCE).then(|| Diagnosis::new("no-signal", true, message(), hint))
 }
 
 /// Signal to noise of the power of some cells: Σ(W|V|² - 2) over its standard deviation.
@@ -108,16 +104,14 @@ fn one_direction(fit: &OffsetFit) -> Option<Diagnosis> {
 }
 
 fn ambiguous(fit: &OffsetFit) -> Option<Diagnosis> {
-    if !(fit.ambiguity > 0.9) {
-        return None;
-    }
-    let message = format!("ambiguous: the second-best place in the field fits {:.0} % as well as the best", 100.0 * fit.ambiguity);
-    Some(Diagnosis::new("ambiguous", false, message, "limit the search, search: \"0.3arcsec\", if larger offsets are impossible"))
+    let rival = fit.rival.filter(|r| r.chi2_excess < DECISIVE)?;
+    let hint = "limit the search, search: \"0.3arcsec\", if larger offsets are impossible";
+    Some(Diagnosis::new("ambiguous", true, ambiguity(&rival), hint))
 }
 
 fn not_settled(fit: &OffsetFit) -> Option<Diagnosis> {
-    (!fit.converged && !(fit.significance < MIN_SIGNIFICANCE))
-        .then(|| Diagnosis::new("not-converged", true, fit.reason.clone(), "try another grid, or align_jointly"))
+    let known = fit.chance > MAX_CHANCE || fit.rival.is_some_and(|r| r.chi2_excess < DECISIVE);
+    (!fit.converged && !known).then(|| Diagnosis::new("not-converged", true, fit.reason.clone(), "try another grid, or align_jointly"))
 }
 
 fn objectives(fit: &OffsetFit) -> Option<Diagnosis> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::chance::{Chance, chance, searched_area};
 use super::ingest::{IngestOptions, ingest};
 use super::pair::{self, Pair, PairFit, pairs};
 use super::surface::{self, CostSurface};
@@ -106,10 +107,16 @@ pub struct OffsetFit {
     pub npix_scan: Vec<NpixResult>,
     /// Offset with the other objective on the same cells: phase for complex, complex for phase.
     pub other_objective: Option<NpixResult>,
-    /// Height of the best match over the whole field in units of its noise.
+    /// How far the best match of the field is from one of random phases, as the sigma of a Gaussian of the same probability.
     pub significance: f64,
+    /// Matches as good that random phases bring in the field that was searched; below [`MAX_CHANCE`] in a match to be trusted.
+    pub chance: f64,
+    /// Independent places in that field.
+    pub places: f64,
     /// Height of the second-best match over that of the best.
     pub ambiguity: f64,
+    /// The place that fits second best.
+    pub rival: Option<Rival>,
     /// Scatter of the samples inside cells over what the weights say: (reference, block).
     pub scatter_factor: (Option<f64>, Option<f64>),
     /// True where the fit settled on a significant match.
@@ -249,24 +256,42 @@ fn candidate_specs(
     Ok((specs, None))
 }
 
-/// The best match over the field and how it compares with the next.
+/// Another place of the field that fits nearly as well.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Rival {
+    /// Where, relative to the best, rad.
+    pub distance_rad: f64,
+    /// By how much its chi-square is higher, in units of the best's reduced chi-square (where that is above 1).
+    pub chi2_excess: f64,
+}
+
+/// The best match over the field and how it compares with chance and with the next.
 #[derive(Debug, Clone, Copy)]
 struct Start {
     x: [f64; 2],
-    significance: f64,
+    chance: Chance,
     ambiguity: f64,
+    rival: Option<Rival>,
 }
 
 fn global_start(shared: &[Pair], spec: &UvGridSpec, options: &FindOffsetOptions) -> Start {
     let radius = options.search.map_or(f64::INFINITY, |a| a.0);
     let peaks = pair::search(shared, spec.cell_lambda(), radius, 6);
     let Some(first) = peaks.first() else {
-        return Start { x: [0.0; 2], significance: 0.0, ambiguity: 1.0 };
+        return Start { x: [0.0; 2], chance: Chance::NONE, ambiguity: 1.0, rival: None };
     };
     let ambiguity = peaks.get(1).map_or(0.0, |p| p.height / first.height);
-    let refined = peaks.iter().filter_map(|p| pair::fit_complex(shared, p.x).map(|f| (f.chi2, p.x)));
-    let best = refined.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(first.x, |b| b.1);
-    Start { x: best, significance: pair::significance(shared, first.height), ambiguity }
+    let mut refined: Vec<PairFit> = peaks.iter().filter_map(|p| pair::fit_complex(shared, p.x)).collect();
+    refined.sort_by(|a, b| a.chi2.total_cmp(&b.chi2));
+    let Some(best) = refined.first() else {
+        return Start { x: first.x, chance: Chance::NONE, ambiguity, rival: None };
+    };
+    let distance = |f: &PairFit| (f.x[0] - best.x[0]).hypot(f.x[1] - best.x[1]);
+    // Two starts that end in one minimum are one place.
+    let other = refined.iter().find(|f| distance(f) > pair::step_limit(shared));
+    let rival = other.map(|f| Rival { distance_rad: distance(f), chi2_excess: (f.chi2 - best.chi2) / best.chi2_reduced().max(1.0) });
+    let chance = chance(shared, best.x, |p| pair::weight(p, best.amplitude), searched_area(radius, spec.cell_lambda()));
+    Start { x: best.x, chance, ambiguity, rival }
 }
 
 fn fit(shared: &[Pair], start: [f64; 2], objective: Objective) -> Option<PairFit> {
@@ -374,7 +399,7 @@ fn report(
         Objective::Phase => pair::fit_complex(shared, last.x),
     };
     let covariance = last.covariance(variance_factor(&last, options));
-    let (converged, reason) = verdict(&refined, &last, start);
+    let (converged, reason) = verdict(&refined, &last, start, shared.len());
     let out = OffsetFit {
         reference: reference[chosen].name().to_string(),
         block: refined.grids[chosen].name().to_string(),
@@ -390,8 +415,11 @@ fn report(
         spec: *reference[chosen].spec(),
         npix_scan: scan.collect(),
         other_objective: other.map(|f| result(&f, reference[chosen].spec().npix(), shared.len())),
-        significance: start.significance,
+        significance: start.chance.significance,
+        chance: start.chance.expected,
+        places: start.chance.places,
         ambiguity: start.ambiguity,
+        rival: start.rival,
         scatter_factor: (reference[chosen].scatter_factor(), refined.grids[chosen].scatter_factor()),
         converged,
         reason,
@@ -416,19 +444,20 @@ fn variance_factor(fit: &PairFit, options: &FindOffsetOptions) -> f64 {
     }
 }
 
-/// A match lower than this many times its noise may be chance: 10^5 independent places are searched.
-pub(super) const MIN_SIGNIFICANCE: f64 = 7.0;
+/// Most matches as good that chance may bring in the field: one wrong offset in a thousand pairs without common signal.
+pub const MAX_CHANCE: f64 = 1e-3;
+/// A place whose chi-square is higher by less than this is a rival: 5 sigma.
+pub(super) const DECISIVE: f64 = 25.0;
 
-fn verdict(refined: &Refined, last: &PairFit, start: Start) -> (bool, String) {
+fn verdict(refined: &Refined, last: &PairFit, start: Start, shared: usize) -> (bool, String) {
     if refined.fits.iter().all(|f| f.is_none()) || !last.curvature[0].is_finite() {
         return (false, "the shared cells do not constrain both coordinates".to_string());
     }
-    if start.significance < MIN_SIGNIFICANCE {
-        let reason = format!(
-            "no signal: the best match of the two sets is {:.1} times its noise, {MIN_SIGNIFICANCE} are needed",
-            start.significance
-        );
-        return (false, reason);
+    if start.chance.expected > MAX_CHANCE {
+        return (false, by_chance(start.chance.expected, start.chance.places, shared));
+    }
+    if let Some(r) = start.rival.filter(|r| r.chi2_excess < DECISIVE) {
+        return (false, ambiguous(&r));
     }
     if !last.converged {
         return (false, format!("the fit did not settle in {} steps", last.iterations));
@@ -438,6 +467,21 @@ fn verdict(refined: &Refined, last: &PairFit, start: Start) -> (bool, String) {
         return (false, format!("{left:.3} mas are left after {} passes", refined.passes));
     }
     (true, format!("settled after {} passes", refined.passes))
+}
+
+pub(super) fn by_chance(expected: f64, places: f64, shared: usize) -> String {
+    format!(
+        "no signal in common: among the {places:.0} places searched, {shared} shared cells of random phase match as well {expected:.2} times, \
+         at most {MAX_CHANCE} are allowed"
+    )
+}
+
+pub(super) fn ambiguous(rival: &Rival) -> String {
+    format!(
+        "ambiguous: a place {:.1} mas away fits nearly as well (chi-square higher by {:.1}, {DECISIVE} are needed)",
+        rival.distance_rad / MAS,
+        rival.chi2_excess
+    )
 }
 
 fn warn(fit: &OffsetFit, options: &FindOffsetOptions, notice: &dyn Reporter) {

@@ -3,6 +3,7 @@
 //! The offset of a block is the position of the source relative to the block's own phase center, minus the same in the
 //! reference; positive to the east and north (`docs/conventions.md`).
 
+mod chance;
 mod compat;
 mod diagnose;
 mod error;
@@ -18,7 +19,7 @@ mod weights;
 
 pub use diagnose::{Diagnosis, diagnose};
 pub use error::AlignError;
-pub use find_offset::{Compat, FindOffsetOptions, NpixResult, Objective, OffsetFit, SigmaFrom, find_offset};
+pub use find_offset::{Compat, FindOffsetOptions, MAX_CHANCE, NpixResult, Objective, OffsetFit, Rival, SigmaFrom, find_offset};
 pub use ingest::IngestCounts;
 pub use joint::{
     BlockStatus, JointBlock, JointFit, JointOptions, SkyMap, Support, SupportOption, SupportPatch, SupportRegion, align_jointly,

@@ -87,7 +87,7 @@ pub(super) struct Local {
 
 /// Weight of a cell in Σ W |a R - C|²: both variances count.
 #[inline]
-fn weight(p: &Pair, amplitude: f64) -> f64 {
+pub(super) fn weight(p: &Pair, amplitude: f64) -> f64 {
     1.0 / (amplitude * amplitude * p.var_reference + p.var_block)
 }
 
@@ -218,7 +218,7 @@ pub(super) fn descend(mut x: [f64; 2], limit: f64, max_steps: usize, local: impl
 }
 
 /// Length that turns the longest shared spacing by a fifth of a turn.
-fn step_limit(pairs: &[Pair]) -> f64 {
+pub(super) fn step_limit(pairs: &[Pair]) -> f64 {
     0.2 / pairs.iter().map(|p| p.u.hypot(p.v)).fold(1.0, f64::max)
 }
 
@@ -336,10 +336,4 @@ pub(super) fn search(pairs: &[Pair], cell_lambda: f64, radius_rad: f64, n_best: 
     peaks.sort_by(|a, b| b.height.total_cmp(&a.height));
     peaks.truncate(n_best);
     peaks
-}
-
-/// Height of a peak in units of its own noise.
-pub(super) fn significance(pairs: &[Pair], height: f64) -> f64 {
-    let noise: f64 = pairs.iter().map(|p| 2.0 * weight(p, 1.0).powi(2) * p.var_reference * p.var_block).sum();
-    height / (noise + height.max(0.0)).max(f64::MIN_POSITIVE).sqrt()
 }

@@ -49,7 +49,7 @@ pub(super) fn next_link(state: &State, search_rad: f64, notice: &dyn Reporter) -
     let links: Vec<Link> = free.par_iter().map(|i| link(state, *i, &image, search_rad)).collect::<Result<_>>()?;
     let usable = links.iter().filter(|l| l.significance >= MIN_SIGNIFICANCE && !l.peaks.is_empty());
     let best = usable.min_by(|a, b| a.ambiguity.max(0.5).total_cmp(&b.ambiguity.max(0.5)).then(b.strength.total_cmp(&a.strength)));
-    Ok((best.cloned(), links.clone()))
+    Ok((best.cloned(), links))
 }
 
 fn link(state: &State, i: usize, image: &[f64], search_rad: f64) -> Result<Link> {

@@ -17,27 +17,35 @@ pub(super) struct Cells {
     /// Wavelengths.
     pub u: Vec<f64>,
     pub v: Vec<f64>,
-    /// Jy^-2.
+    /// Jy^-2; rescaled where the scatter of the data says so.
     pub weight: Vec<f64>,
     /// Jy, at the reference frequency.
     pub vis: Vec<Complex64>,
     /// Offset already taken out of the data, direction cosines.
     pub taken_out: [f64; 2],
-    /// Scatter inside cells over what the weights say.
+    /// Scatter inside cells over what the weights of the set say.
     pub scatter_factor: Option<f64>,
+    /// What the weights of the set were divided by: the scatter factor where it is far from 1.
+    pub weight_factor: f64,
 }
+
+/// Within this factor of 1 the weights are taken as they are.
+const TOLERATED: f64 = 1.15;
 
 impl Cells {
     fn new(grid: &UvGrid, taken_out: [f64; 2]) -> Cells {
         let cells = grid.cells();
+        let scatter_factor = grid.scatter_factor();
+        let weight_factor = scatter_factor.filter(|f| *f > TOLERATED || *f < 1.0 / TOLERATED).unwrap_or(1.0);
         Cells {
             name: grid.name().to_string(),
             u: cells.iter().map(|c| c.u).collect(),
             v: cells.iter().map(|c| c.v).collect(),
-            weight: cells.iter().map(|c| c.weight).collect(),
+            weight: cells.iter().map(|c| c.weight / weight_factor).collect(),
             vis: cells.iter().map(|c| c.vis).collect(),
             taken_out,
-            scatter_factor: grid.scatter_factor(),
+            scatter_factor,
+            weight_factor,
         }
     }
 
@@ -68,6 +76,7 @@ impl Cells {
             vis: keep.iter().map(|i| self.vis[*i]).collect(),
             taken_out: self.taken_out,
             scatter_factor: self.scatter_factor,
+            weight_factor: self.weight_factor,
         }
     }
 }

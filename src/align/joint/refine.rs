@@ -26,6 +26,8 @@ pub(super) struct Refined {
     pub covariance: Vec<Vec<f64>>,
     /// Σ W |r|² of each block (0 where it has no place).
     pub chi2: Vec<f64>,
+    /// Σ W|r|² + |ζ|² + Σ (g-1)²/σ².
+    pub objective: f64,
     /// Largest last step in sigma.
     pub last_step: f64,
     pub iterations: usize,
@@ -84,12 +86,15 @@ pub(super) fn refine(state: &mut State, options: &RefineOptions, start: Option<S
             let information = information(state, &free, &free.iter().filter_map(|i| of(*i)).collect::<Vec<_>>(), options)?;
             covariance = invert(&information).unwrap_or_else(|| diagonal_inverse(&information));
         }
+        let penalty = state.sky.penalty(&new.zeta);
         solution = Some(new);
         if finished {
             let mut chi2 = vec![0.0; state.cells.len()];
             placed.iter().zip(&terms).for_each(|(i, t)| chi2[*i] = t.chi2);
+            let gains: f64 = free.iter().map(|i| ((state.gain[*i].unwrap_or(1.0) - 1.0) / GAIN_SIGMA).powi(2)).sum();
+            let objective = chi2.iter().sum::<f64>() + penalty + gains;
             let solution = solution.unwrap_or(Solution { zeta: Vec::new(), image: Vec::new(), explained: 0.0 });
-            return Ok(Refined { solution, free, covariance, chi2, last_step, iterations: iteration });
+            return Ok(Refined { solution, free, covariance, chi2, objective, last_step, iterations: iteration });
         }
         let mut gradient = Vec::with_capacity(3 * free.len());
         for i in &free {

@@ -34,7 +34,7 @@ pub struct JointBlock {
     pub gain: f64,
     /// Its 1-sigma; the prior of 0.2 about 1 is included.
     pub sigma_gain: f64,
-    /// Residual chi-square over twice the number of cells.
+    /// Residual chi-square over its degrees of freedom, with the weights as the set has them.
     pub chi2_reduced: f64,
     /// Cells used.
     pub cells: usize,
@@ -74,7 +74,7 @@ pub struct JointFit {
     pub image: SkyMap,
     /// Where emission was allowed, 0 to 1, on the pixels of `image`.
     pub envelope: SkyMap,
-    /// The same in words and numbers, relative to the seed's phase center.
+    /// The same in words and numbers, relative to the reference's phase center.
     pub support: Support,
     /// Residuals of all blocks together over their noise, wide field.
     pub residual: SkyMap,

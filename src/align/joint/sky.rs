@@ -200,6 +200,11 @@ impl Sky {
         Solution { explained: self.dot(&zeta, &sum), zeta, image }
     }
 
+    /// |ζ|², the penalty.
+    pub fn penalty(&self, zeta: &[Complex64]) -> f64 {
+        self.dot(zeta, zeta)
+    }
+
     /// Real inner product of two transforms given on the half-plane.
     fn dot(&self, a: &[Complex64], b: &[Complex64]) -> f64 {
         let nc = self.n / 2 + 1;
@@ -328,7 +333,7 @@ mod tests {
             weight.push(1e3 * next());
             vis.push(Complex64::new(next() + 0.5, next() - 0.5));
         }
-        Cells { name: "a".to_string(), u, v, weight, vis, taken_out: [0.0; 2], scatter_factor: None }
+        Cells { name: "a".to_string(), u, v, weight, vis, taken_out: [0.0; 2], scatter_factor: None, weight_factor: 1.0 }
     }
 
     /// T I from the Toeplitz kernel equals Aᵀ W A I, and the solution satisfies the normal equations.

@@ -8,11 +8,11 @@ use super::refine::{RefineOptions, Refined, refine};
 use super::report::report;
 use super::residual::{ResidualMap, residual_map};
 use super::result::JointFit;
-use super::sky::Sky;
+use super::sky::{Sky, Solution};
 use super::state::State;
 use super::support::{Picture, Support, SupportPatch, extents};
 use super::tune::tune;
-use crate::align::AlignError;
+use crate::align::{AlignError, WeightCheck};
 use crate::data::VisSource;
 use crate::error::Result;
 use crate::notice::Reporter;
@@ -22,6 +22,12 @@ use crate::units::{ARCSEC, Angle};
 const UV_MARGIN: f64 = 1.6;
 /// A residual this high outside the support is emission: the highest of 10^4 places of noise is about 4.3.
 pub(super) const OUTLIER: f64 = 6.0;
+/// Residual chi-square beyond which a block is taken out: good fits have 0.8-1.2, wrong ones 3 and more.
+pub(super) const MAX_CHI2: f64 = 2.0;
+/// Other places that are tried for ambiguous links.
+const MAX_ALTERNATIVES: usize = 4;
+/// A place whose χ² is higher by less than this is a rival: 5 sigma.
+const DECISIVE: f64 = 25.0;
 /// Patches that may be added to the support.
 const MAX_PATCHES: usize = 4;
 
@@ -37,6 +43,8 @@ pub fn align_jointly(blocks: &[&dyn VisSource], options: &JointOptions, notice: 
         notice.progress("reading", i as u64, blocks.len() as u64);
         let (c, grid) = compress(*block, &how, [0.0; 2], notice)?;
         grid.counts().report(block.name(), notice);
+        let check = WeightCheck { factor: c.scatter_factor, differences: grid.counts().used as usize, by_channel: true };
+        check.report(block.name(), notice);
         cells.push(c);
     }
     let seed = named(blocks, options.seed.as_deref()).unwrap_or_else(|| loudest(&cells));
@@ -58,27 +66,103 @@ pub(super) struct Joint<'a> {
     pub remarks: Vec<String>,
 }
 
+/// Blocks placed one after the other.
+struct Chained {
+    problem: Problem,
+    links: Vec<Option<Link>>,
+    /// Matches of the blocks that found no place.
+    left: Vec<Link>,
+    objective: f64,
+}
+
 /// A prior and the sky that goes with it.
+#[derive(Clone)]
 pub(super) struct Problem {
     pub state: State,
     power: RadialPower,
     /// Longest baseline kept, wavelengths.
     kept: f64,
+    /// The image of the last refinement.
+    solution: Option<Solution>,
+}
+
+/// Where a block was placed first, and what became of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    /// The link of the chain that placed it, or the best one that did not.
+    pub link: Option<Link>,
+    /// Another place that fits nearly as well: by how much χ² is higher, and how far it is, rad.
+    pub rival: Option<(f64, f64)>,
+    /// Reduced chi-square for which it was taken out.
+    pub misfit: Option<f64>,
 }
 
 impl Joint<'_> {
     fn run(&mut self) -> Result<JointFit> {
-        let mut problem = self.problem(&self.first_support()?)?;
-        let links = self.chain(&mut problem)?;
-        if self.rebin(&problem.state)? {
-            let moved = problem.state;
-            problem = self.problem(&moved.sky.support)?;
-            problem.state.take_places(&moved);
+        let first = self.first_support()?;
+        let mut history = vec![History::default(); self.blocks.len()];
+        let mut problem = self.place(&first, &mut history)?;
+        let start = self.in_reference_frame(&problem.state, &first);
+        if self.rebin(&problem.state)? || start != first {
+            self.rebuild(&mut problem, &start)?;
         }
-        problem.state.anchor_at(self.reference);
-        refine(&mut problem.state, &RefineOptions::quick(), None, self.notice)?;
-        let (refined, residual) = self.settle_support(&mut problem)?;
-        Ok(report(self, problem, refined, residual, links))
+        loop {
+            let (refined, residual) = self.settle_support(&mut problem)?;
+            match self.worst(&problem.state, &refined) {
+                Some((i, chi2)) => {
+                    history[i].misfit = Some(chi2);
+                    problem.state.exclude(i);
+                    self.rebuild(&mut problem, &start)?;
+                }
+                None => return Ok(report(self, problem, refined, residual, history)),
+            }
+        }
+    }
+
+    /// The block, not the reference, that the common sky fits worst, if it is too bad to be kept.
+    fn worst(&self, state: &State, refined: &Refined) -> Option<(usize, f64)> {
+        let others = state.placed().into_iter().filter(|i| *i != self.reference).map(|i| (i, chi2_reduced(state, refined, i)));
+        others.filter(|(_, chi2)| *chi2 > MAX_CHI2).max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Places the blocks; where a link was ambiguous, tries its other places too and keeps what fits best.
+    fn place(&self, support: &Support, history: &mut [History]) -> Result<Problem> {
+        let empty = self.problem(support)?;
+        let mut best = self.chain(empty.clone(), None)?;
+        let ambiguous: Vec<(usize, usize)> =
+            best.links.iter().flatten().flat_map(|l| (1..l.peaks.len()).map(|p| (l.block, p))).take(MAX_ALTERNATIVES).collect();
+        let mut others = Vec::new();
+        for choice in ambiguous {
+            let mut other = self.chain(empty.clone(), Some(choice))?;
+            if other.objective < best.objective && other.problem.state.placed().len() >= best.problem.state.placed().len() {
+                std::mem::swap(&mut best, &mut other);
+            }
+            others.push(other);
+        }
+        for (i, h) in history.iter_mut().enumerate() {
+            h.link = best.links[i].clone().or_else(|| best.left.iter().find(|l| l.block == i).cloned());
+            let distance = |o: &Chained| {
+                let (a, b) = (o.problem.state.x[i], best.problem.state.x[i]);
+                (a[0] - b[0]).hypot(a[1] - b[1])
+            };
+            let rivals = others.iter().filter(|o| o.problem.state.gain[i].is_some()).map(|o| (o.objective - best.objective, distance(o)));
+            h.rival = rivals.filter(|r| r.0 < DECISIVE).max_by(|a, b| a.1.total_cmp(&b.1));
+        }
+        Ok(best.problem)
+    }
+
+    /// A region given by the user refers to the reference, the sky to the seed.
+    fn in_reference_frame(&self, state: &State, first: &Support) -> Support {
+        match self.options.support {
+            Some(SupportOption::Region(region)) => {
+                let moved = state.middle_in(self.reference);
+                let mut patch = region.patch();
+                patch.east_rad += state.sky.center[0] - moved[0];
+                patch.north_rad += state.sky.center[1] - moved[1];
+                Support { patches: vec![patch] }
+            }
+            _ => first.clone(),
+        }
     }
 
     /// Radius within which emission is looked for, rad.
@@ -89,7 +173,12 @@ impl Joint<'_> {
     fn first_support(&self) -> Result<Support> {
         let measured = || self.seed_support();
         Ok(match self.options.support {
-            Some(SupportOption::Region(region)) => Support { patches: vec![region.patch()] },
+            Some(SupportOption::Region(region)) => {
+                // Where the reference lies relative to the seed is not known yet.
+                let patch = region.patch();
+                let wider = self.options.search.0;
+                Support { patches: vec![SupportPatch { major_rad: patch.major_rad + wider, minor_rad: patch.minor_rad + wider, ..patch }] }
+            }
             Some(SupportOption::Radius(radius)) => {
                 let found = measured()?.patches[0];
                 Support::disc([found.east_rad, found.north_rad], radius.0)
@@ -123,20 +212,26 @@ impl Joint<'_> {
         let all: Vec<&Cells> = cells.iter().collect();
         let power = RadialPower::of(&all, kept).ok_or_else(no_signal)?;
         let sky = Sky::new(&all, support, &power, kept)?;
-        Ok(Problem { state: State::new(cells, sky, self.seed), power, kept })
+        Ok(Problem { state: State::new(cells, sky, self.seed), power, kept, solution: None })
     }
 
-    /// Places the blocks one after the other.
-    fn chain(&self, problem: &mut Problem) -> Result<Vec<Option<Link>>> {
+    /// Places the blocks one after the other, one of them (block, number of its peak) where it is not the highest.
+    fn chain(&self, mut problem: Problem, choice: Option<(usize, usize)>) -> Result<Chained> {
         let state = &mut problem.state;
         let mut links: Vec<Option<Link>> = vec![None; self.blocks.len()];
-        while let (Some(link), _) = next_link(state, self.options.search.0, self.notice)? {
+        let left = loop {
+            let (next, all) = next_link(state, self.options.search.0, self.notice)?;
+            let Some(link) = next else { break all };
             let i = link.block;
-            state.x[i] = link.peaks[0].x;
-            state.gain[i] = Some(link.peaks[0].gain);
+            let rank = choice.filter(|c| c.0 == i).map_or(0, |c| c.1.min(link.peaks.len() - 1));
+            state.x[i] = link.peaks[rank].x;
+            state.gain[i] = Some(link.peaks[rank].gain);
             links[i] = Some(link);
-        }
-        Ok(links)
+        };
+        state.anchor_at(self.reference);
+        let refined = refine(state, &RefineOptions::quick(), None, self.notice)?;
+        problem.solution = Some(refined.solution);
+        Ok(Chained { problem, links, left, objective: refined.objective })
     }
 
     /// Averages blocks again whose source is so far from their phase center that cells blur it; true if there were any.
@@ -156,7 +251,10 @@ impl Joint<'_> {
         let automatic = self.options.support.is_none();
         let mut tuned = !automatic;
         loop {
-            let solution = problem.state.solve(None, 1e-3, 300)?;
+            let solution = match problem.solution.take() {
+                Some(known) => known,
+                None => problem.state.solve(None, 1e-3, 300)?,
+            };
             let residual = residual_map(&problem.state, &solution, 1.25 * self.disc())?;
             let outlier = residual.outlier(&problem.state).filter(|o| o.significance > OUTLIER);
             let patches = problem.state.sky.support.patches.len();
@@ -173,11 +271,11 @@ impl Joint<'_> {
             }
             if !tuned {
                 tuned = true;
-                let support = tune(&problem.state, &problem.power, 1.0 / problem.kept, self.notice)?;
+                let support = tune(&problem.state, &solution, &problem.power, 1.0 / problem.kept, self.notice)?;
                 self.rebuild(problem, &support)?;
                 continue;
             }
-            let refined = refine(&mut problem.state, &RefineOptions::default(), None, self.notice)?;
+            let refined = refine(&mut problem.state, &RefineOptions::default(), Some(solution), self.notice)?;
             let residual = residual_map(&problem.state, &refined.solution, 1.25 * self.disc())?;
             return Ok((refined, residual));
         }
@@ -189,9 +287,15 @@ impl Joint<'_> {
         next.state.take_places(&problem.state);
         next.state.anchor_at(self.reference);
         *problem = next;
-        refine(&mut problem.state, &RefineOptions::quick(), None, self.notice)?;
+        problem.solution = Some(refine(&mut problem.state, &RefineOptions::quick(), None, self.notice)?.solution);
         Ok(())
     }
+}
+
+/// Chi-square of a block over its degrees of freedom: twice its cells less what the image follows.
+pub(super) fn chi2_reduced(state: &State, refined: &Refined, i: usize) -> f64 {
+    let n = 2.0 * state.cells[i].len() as f64;
+    refined.chi2[i] / (n - state.sky.effective_components(i, &state.gain)).max(0.2 * n).max(1.0)
 }
 
 fn check_request(blocks: &[&dyn VisSource], options: &JointOptions) -> Result<(), AlignError> {

@@ -10,6 +10,7 @@ use super::sky::{Sky, Solution};
 use crate::error::Result;
 
 /// Positions and gains of the blocks on a common sky; the anchor's are fixed.
+#[derive(Clone)]
 pub(super) struct State {
     pub cells: Vec<Cells>,
     pub sky: Sky,
@@ -36,6 +37,12 @@ impl State {
         state
     }
 
+    /// Takes a block out.
+    pub fn exclude(&mut self, i: usize) {
+        self.gain[i] = None;
+        self.excluded[i] = true;
+    }
+
     /// Fixes position and gain of another block; its gain becomes 1.
     pub fn anchor_at(&mut self, i: usize) {
         let Some(unit) = self.gain[i] else { return };
@@ -55,6 +62,11 @@ impl State {
             }
         }
         self.anchor = other.anchor;
+    }
+
+    /// Position of the middle of the image in a block as stored, rad.
+    pub fn middle_in(&self, i: usize) -> [f64; 2] {
+        [self.x[i][0] + self.cells[i].taken_out[0], self.x[i][1] + self.cells[i].taken_out[1]]
     }
 
     /// Full width of the naturally weighted beam of one block, rad: 0.375/σ(u) for Gaussian coverage.

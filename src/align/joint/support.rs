@@ -2,7 +2,7 @@
 
 use crate::units::ARCSEC;
 
-/// An ellipse on the sky in direction cosines from the seed's phase center, rad.
+/// An ellipse on the sky in direction cosines from a phase center, rad.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SupportPatch {
     /// Center to the east, rad.

@@ -6,6 +6,7 @@
 use num_complex::Complex64;
 
 use super::prior::RadialPower;
+use super::sky::Solution;
 use super::state::State;
 use super::support::{Extent, Picture, Support, SupportPatch, extents};
 use crate::error::Result;
@@ -19,11 +20,11 @@ const LEAST: f64 = -1.8;
 const MARGIN: f64 = 1.03;
 
 /// Searches radius and shape of the source's patch; other patches stay unless they are useless.
-pub(super) fn tune(state: &State, power: &RadialPower, resolution: f64, notice: &dyn Reporter) -> Result<Support> {
+pub(super) fn tune(state: &State, solution: &Solution, power: &RadialPower, resolution: f64, notice: &dyn Reporter) -> Result<Support> {
     let start = state.sky.support.clone();
-    let mut search = Search { state, power, right_side: state.right_side()?, warm: None, data: state.power_of_data(), notice };
-    let (_, image) = search.evaluate(&start)?;
-    let picture = Picture { image: &image, n: state.sky.n, pixel: state.sky.pixel, resolution };
+    let warm = Some(solution.zeta.clone());
+    let mut search = Search { state, power, right_side: state.right_side()?, warm, data: state.power_of_data(), notice };
+    let picture = Picture { image: &solution.image, n: state.sky.n, pixel: state.sky.pixel, resolution };
     let main = start.patches[0];
     let Some(extent) = extent_within(&picture, state.sky.center, &main) else { return Ok(start) };
     let rest = &start.patches[1..];
@@ -46,7 +47,7 @@ pub(super) fn tune(state: &State, power: &RadialPower, resolution: f64, notice: 
     for i in (1..support.patches.len()).rev() {
         let mut without = support.clone();
         without.patches.remove(i);
-        let lower = search.evaluate(&without)?.0;
+        let lower = search.evaluate(&without)?;
         if lower < value {
             (support, value) = (without, lower);
         }
@@ -76,15 +77,15 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// -2 log evidence of a support, and the image.
-    fn evaluate(&mut self, support: &Support) -> Result<(f64, Vec<f64>)> {
+    /// -2 log evidence of a support.
+    fn evaluate(&mut self, support: &Support) -> Result<f64> {
         self.notice.check()?;
         let sky = self.state.sky.with_support(support, self.power);
         let normal = sky.normal(&self.state.gain);
         let solution = sky.solve(&normal, &self.right_side, self.warm.as_deref(), 1e-3, 300);
         let value = self.data - solution.explained + sky.log_determinant(&self.state.gain);
         self.warm = Some(solution.zeta);
-        Ok((value, solution.image))
+        Ok(value)
     }
 
     /// The best scaling of `patch`, not beyond `limit`, by steps and a parabola.
@@ -98,7 +99,7 @@ impl Search<'_> {
             }
             let mut patches = vec![scaled(x.exp())];
             patches.extend_from_slice(rest);
-            let v = search.evaluate(&Support { patches })?.0;
+            let v = search.evaluate(&Support { patches })?;
             tried.push((x, v));
             Ok(v)
         };

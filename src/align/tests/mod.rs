@@ -1,5 +1,6 @@
 //! Tests of the alignment room on simulated blocks whose offsets are known.
 
+mod joint;
 mod pairwise;
 mod sky;
 mod uv;

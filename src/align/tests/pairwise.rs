@@ -5,7 +5,7 @@ use std::sync::Arc;
 use num_complex::Complex32;
 
 use super::sky::{Observation, disk};
-use crate::align::{FindOffsetOptions, Objective, OffsetFit, UvGridOptions, find_offset};
+use crate::align::{Compat, FindOffsetOptions, Objective, OffsetFit, UvGridOptions, check_weights, diagnose, find_offset};
 use crate::data::{MemoryVis, VisSource, VisWeight};
 use crate::notice::Quiet;
 use crate::sky::{Direction, Frame, Offset};
@@ -202,4 +202,73 @@ fn the_cost_surface_has_its_minimum_at_the_offset() {
     let rise = surface.delta[[1, 2]] * (1.0 - found.correlation.powi(2)) * 2.2957 / surface.levels.unwrap()[0];
     // A quarter: the part of the covariance that noise times noise adds has another shape.
     assert!((rise - 1.0).abs() < 0.25, "{rise}");
+}
+
+/// The published method on clean data with a small offset: near the truth, not better than its half-cell convention allows.
+#[test]
+fn the_published_method_is_reproduced_with_its_conventions() {
+    let a = noiseless("a").observe(&disk());
+    let b = noiseless("b").offset_mas(8.0, -5.0).observe(&disk());
+    let options = FindOffsetOptions { compat: Some(Compat::Exoalma2022), ..grid(0.02, 1024) };
+    let found = fit_with(&a, &b, &options);
+    assert!(found.converged && (found.offset - Offset::from_mas(8.0, -5.0)).length_mas() < 0.5, "{found}");
+    assert!(found.sigma.dra_rad.is_nan() && found.chi2_reduced.is_nan());
+    // Both halves of the plane are gridded: an even number of cells.
+    assert_eq!((found.cells_reference % 2, found.shared_cells % 2), (0, 0));
+    // Flags are ignored unless a channel is flagged everywhere.
+    let mut flagged = b.clone();
+    for block in flagged.blocks_mut() {
+        block.vis_rfc.slice_mut(ndarray::s![.., 0, ..]).fill(Complex32::new(50.0, 0.0));
+        block.flag_rfc.slice_mut(ndarray::s![.., 0, ..]).fill(true);
+    }
+    assert!((fit_with(&a, &flagged, &options).offset - found.offset).length_mas() < 0.5);
+    let first = &mut flagged.blocks_mut()[0];
+    first.flag_rfc[[0, 0, 0]] = false;
+    assert!((fit_with(&a, &flagged, &options).offset - found.offset).length_mas() > 0.5);
+}
+
+#[test]
+fn a_good_fit_has_no_findings_and_bad_ones_are_named() {
+    let names = |f: &OffsetFit| diagnose(f).into_iter().map(|d| d.name).collect::<Vec<_>>();
+    let a = Observation { sigma: 0.02, ..Observation::new("a") }.observe(&disk());
+    let b = Observation { sigma: 0.02, noise_seed: 2, ..Observation::new("b") }.offset_mas(12.0, 5.0).observe(&disk());
+    assert_eq!(names(&fit(&a, &b)), Vec::<String>::new());
+
+    let noise = Observation { sigma: 0.02, noise_seed: 3, ..Observation::new("n") }.observe(&Vec::new());
+    let found = fit(&a, &noise);
+    assert!(names(&found).contains(&"no-signal".to_string()), "{found}");
+    assert!(diagnose(&found)[0].message.starts_with("no signal in common: among the "), "{:?}", diagnose(&found));
+
+    // Only baselines within 2 degrees of east-west, for a moment.
+    let mut line = (a.clone(), b.clone());
+    for block in line.0.blocks_mut().iter_mut().chain(line.1.blocks_mut()) {
+        for r in 0..block.row.len() {
+            if block.uvw_m[[r, 1]].abs() > 0.03 * block.uvw_m[[r, 0]].abs() {
+                block.flag_rfc.slice_mut(ndarray::s![r, .., ..]).fill(true);
+            }
+        }
+    }
+    let found = fit_with(&line.0, &line.1, &grid(0.05, 256));
+    assert!(names(&found).contains(&"one-direction".to_string()), "{found} {:?}", diagnose(&found));
+}
+
+/// Differences of neighbouring channels give the factor by which weights are off, and outliers do not.
+#[test]
+fn the_scatter_of_channels_measures_the_weights() {
+    let mut set = Observation { sigma: 0.03, n_time: 24, ..Observation::new("a") }.observe(&disk());
+    let one = Observation { sigma: 0.03, n_time: 24, freq_hz: vec![220e9], ..Observation::new("a") }.observe(&Vec::new());
+    let check = |s: &MemoryVis| check_weights(s, &Quiet::default()).unwrap();
+    assert!(check(&set).by_channel && !check(&one).by_channel);
+    // 4000 differences measure the median to 2 %.
+    assert!((check(&set).factor.unwrap() - 1.0).abs() < 0.08, "{:?}", check(&set));
+    assert!((check(&one).factor.unwrap() - 1.0).abs() < 0.12, "{:?}", check(&one));
+    for block in set.blocks_mut() {
+        let VisWeight::Row(w) = &mut block.weight else { panic!() };
+        *w *= 3.0;
+        block.vis_rfc[[0, 0, 0]] = Complex32::new(1e5, 0.0);
+    }
+    assert!((check(&set).factor.unwrap() - 3.0).abs() < 0.3);
+    let notice = Quiet::default();
+    check(&set).report("a", &notice);
+    assert_eq!(notice.warnings()[0].name, "weights-off");
 }

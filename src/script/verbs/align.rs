@@ -154,7 +154,10 @@ static FIND_OFFSET: Verb = Verb {
     summary: "Finds the offset of a block relative to a reference from the uv cells that both have.",
     details: "Both sets are averaged in the cells of a common uv grid. The offset minimizes Σ w_R w_C/(w_R + w_C) |R − g C|² with a free \
               amplitude ratio g; the start is the highest peak of the cross-correlation over the whole image field. The block is then shifted \
-              exactly, gridded and fitted again until nothing changes. Windows are looked up in the reference and found by frequency in the block.",
+              exactly, gridded and fitted again until nothing changes. Windows are looked up in the reference and found by frequency in the block. \
+              Not trusted (`converged` false, `offset` empty, `reason` says why): a match that random phases would bring more than 0.001 times in \
+              the field searched (`chance`), and one with another place in the field whose chi-square is less than 25 higher, counted in units of \
+              the reduced chi-square where that is above 1.",
     inputs: &[
         Input::new("reference", InputKind::Ms, "The set that stays where it is."),
         Input::new("ms", InputKind::Ms, "The set whose offset is wanted."),
@@ -162,7 +165,7 @@ static FIND_OFFSET: Verb = Verb {
     options: &[FindOffsetOptions::PARAMS, Selection::PARAMS],
     defaults: defaults2::<FindOffsetOptions, Selection>,
     returns: "Offset: `offset` and `sigma` (`dra_mas`, `ddec_mas`, `length_mas`; positive east and north), `correlation`, `amplitude_ratio`, \
-              `chi2_reduced`, `cells`, `cells_reference`, `shared_cells`, `npix_scan`, `grid`, `converged`, `reason`",
+              `chi2_reduced`, `cells`, `cells_reference`, `shared_cells`, `npix_scan`, `grid`, `significance`, `chance`, `converged`, `reason`",
     effects: Effects::Reads,
     examples: &[
         Example {
@@ -227,6 +230,7 @@ fn offset_record(fit: &OffsetFit) -> Result<Value> {
         "npix_scan": scan,
         "grid": { "cell_arcsec": fit.spec.cell_rad() / ARCSEC, "npix": fit.spec.npix(), "cell_klambda": fit.spec.cell_lambda() / 1e3 },
         "significance": fit.significance,
+        "chance": fit.chance,
         "ambiguity": fit.ambiguity,
         "passes": fit.passes,
         "best": OffsetMas::from(fit.offset),
@@ -253,7 +257,8 @@ static ALIGN_JOINTLY: Verb = Verb {
     group: "Alignment",
     summary: "Finds the offsets of all blocks at once, relative to a reference, against a common unknown sky.",
     details: "One image of the sky, an offset and a flux scale for each block are fitted to all samples; the errors include that the sky is \
-              unknown. Blocks need no uv cells in common. A block that cannot be trusted has no offset, and the reason instead. Windows are looked up \
+              unknown. Blocks need no uv cells in common. A block that cannot be trusted has no offset, and the reason instead; if the reference is such \
+              a block, that is an error. Windows are looked up \
               in the reference (the first block if none is named) and found by frequency in the others.",
     inputs: &[Input::new("blocks", InputKind::MsList, "Two or more sets, or blocks of sets (`a.ms#0`).")],
     options: &[JointOptions::PARAMS, Selection::PARAMS],
@@ -299,7 +304,11 @@ fn run_align_jointly(call: &Call, work: &Work) -> Result<Value> {
     let mut sources: Vec<&dyn VisSource> = blocks.others.iter().map(|b| b as &dyn VisSource).collect();
     sources.insert(i_reference, &blocks.reference);
     let fit = align_jointly(&sources, &options, work.notice)?;
-    let offsets = fit.blocks.iter().filter(|b| b.status != BlockStatus::Reference);
+    if let Some(BlockStatus::NotAligned(reason)) = fit.block(&fit.reference).map(|b| &b.status) {
+        return Err(Error::data(format!("nothing can be aligned to {}: {reason}", fit.reference))
+            .hint("choose another reference (option reference), say where emission may be (option support), or leave blocks out"));
+    }
+    let offsets = fit.blocks.iter().filter(|b| b.name != fit.reference);
     let offsets = offsets.map(|b| joint_offset(b, &fit)).collect::<Result<Vec<Value>>>()?;
     let fields = json!({
         "reference": fit.reference,
