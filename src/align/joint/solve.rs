@@ -271,7 +271,7 @@ impl Joint<'_> {
             }
             if !tuned {
                 tuned = true;
-                let support = tune(&problem.state, &solution, &problem.power, 1.0 / problem.kept, self.notice)?;
+                let support = tune(&problem.state, &solution, &problem.power, (1.0 / problem.kept, self.disc()), self.notice)?;
                 self.rebuild(problem, &support)?;
                 continue;
             }

@@ -19,8 +19,16 @@ const LEAST: f64 = -1.8;
 /// Beyond the best radius: its own error costs less on the large side.
 const MARGIN: f64 = 1.03;
 
-/// Searches radius and shape of the source's patch; other patches stay unless they are useless.
-pub(super) fn tune(state: &State, solution: &Solution, power: &RadialPower, resolution: f64, notice: &dyn Reporter) -> Result<Support> {
+/// Searches radius, up to `reach`, and shape of the source's patch; other patches stay unless they are useless.
+///
+/// The patch may have to grow: long baselines alone may show a bright core only.
+pub(super) fn tune(
+    state: &State,
+    solution: &Solution,
+    power: &RadialPower,
+    (resolution, reach): (f64, f64),
+    notice: &dyn Reporter,
+) -> Result<Support> {
     let start = state.sky.support.clone();
     let warm = Some(solution.zeta.clone());
     let mut search = Search { state, power, right_side: state.right_side()?, warm, data: state.power_of_data(), notice };
@@ -29,14 +37,14 @@ pub(super) fn tune(state: &State, solution: &Solution, power: &RadialPower, reso
     let Some(extent) = extent_within(&picture, state.sky.center, &main) else { return Ok(start) };
     let rest = &start.patches[1..];
     let disc = extent.disc(state.sky.center);
-    let round = search.radius(disc, rest, main.major_rad)?;
+    let round = search.radius(disc, rest, reach)?;
     let tilted = SupportPatch { minor_rad: disc.minor_rad * extent.axis_ratio.max(0.3), angle_rad: extent.angle, ..disc };
     // Nearly round sources are not worth the second search.
     let (mut best, mut value) = round;
     if extent.axis_ratio < 0.95 {
         let stretched =
             SupportPatch { major_rad: best.major_rad * 1.03, minor_rad: best.major_rad * 1.03 * extent.axis_ratio.max(0.3), ..tilted };
-        let ellipse = search.radius(stretched, rest, main.major_rad)?;
+        let ellipse = search.radius(stretched, rest, reach)?;
         if ellipse.1 < value {
             (best, value) = ellipse;
         }
