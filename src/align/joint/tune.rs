@@ -34,21 +34,17 @@ pub(super) fn tune(
     let mut search = Search { state, power, right_side: state.right_side()?, warm, data: state.power_of_data(), notice };
     let picture = Picture { image: &solution.image, n: state.sky.n, pixel: state.sky.pixel, resolution };
     let main = start.patches[0];
-    let Some(extent) = extent_within(&picture, state.sky.center, &main) else { return Ok(start) };
     let rest = &start.patches[1..];
-    let disc = extent.disc(state.sky.center);
-    let round = search.radius(disc, rest, reach)?;
-    let tilted = SupportPatch { minor_rad: disc.minor_rad * extent.axis_ratio.max(0.3), angle_rad: extent.angle, ..disc };
-    // Nearly round sources are not worth the second search.
-    let (mut best, mut value) = round;
-    if extent.axis_ratio < 0.95 {
-        let stretched =
-            SupportPatch { major_rad: best.major_rad * 1.03, minor_rad: best.major_rad * 1.03 * extent.axis_ratio.max(0.3), ..tilted };
-        let ellipse = search.radius(stretched, rest, reach)?;
-        if ellipse.1 < value {
-            (best, value) = ellipse;
-        }
-    }
+    let before = search.evaluate(&start)?;
+    let seen = match extent_within(&picture, state.sky.center, &main) {
+        Some(extent) => Some(search.shape(&extent, extent.disc(state.sky.center), rest, reach)?),
+        None => None,
+    };
+    // What the image shows may be the bright core of a resolved source: it has to be better than what there was.
+    let (best, mut value) = match seen.filter(|(_, value)| *value < before) {
+        Some(better) => better,
+        None => search.radius(main, rest, reach)?,
+    };
     let scaled = |p: SupportPatch, f: f64| SupportPatch { major_rad: p.major_rad * f, minor_rad: p.minor_rad * f, ..p };
     let mut support = Support { patches: vec![scaled(best, MARGIN)] };
     support.patches.extend_from_slice(rest);
@@ -94,6 +90,19 @@ impl Search<'_> {
         let value = self.data - solution.explained + sky.log_determinant(&self.state.gain);
         self.warm = Some(solution.zeta);
         Ok(value)
+    }
+
+    /// The best disc, or the best ellipse with the axes of `extent` where that is better.
+    fn shape(&mut self, extent: &Extent, disc: SupportPatch, rest: &[SupportPatch], reach: f64) -> Result<(SupportPatch, f64)> {
+        let round = self.radius(disc, rest, reach)?;
+        // Nearly round sources are not worth the second search.
+        if extent.axis_ratio > 0.95 {
+            return Ok(round);
+        }
+        let major_rad = round.0.major_rad * 1.03;
+        let minor_rad = major_rad * extent.axis_ratio.max(0.3);
+        let ellipse = self.radius(SupportPatch { major_rad, minor_rad, angle_rad: extent.angle, ..disc }, rest, reach)?;
+        Ok(if ellipse.1 < round.1 { ellipse } else { round })
     }
 
     /// The best scaling of `patch`, not beyond `limit`, by steps and a parabola.
