@@ -11,15 +11,7 @@ use rubbl_casatables::{CasaScalarData, Complex, Table, TableRow};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-fn shared_data() -> Option<PathBuf> {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let path = std::env::var_os("PHANGS_SCRIPT_DATA").map_or(default, PathBuf::from);
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("skipped: {} is absent", path.display());
-    None
-}
+use super::shared;
 
 /// The archive that an oracle file is about: `align_tiny_LB1` is sim/align_tiny/LB1.
 fn archive(data: &Path, stem: &str) -> PathBuf {
@@ -253,7 +245,7 @@ fn table(path: &Path, expected: &Value) -> Result<(usize, Vec<String>), String> 
 
 #[test]
 fn every_column_reads_as_in_python_casacore() {
-    let Some(data) = shared_data() else { return };
+    let Some(data) = shared::data() else { return };
     let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/ms");
     let mut files: Vec<PathBuf> = std::fs::read_dir(oracle).expect("the oracle is there").flatten().map(|e| e.path()).collect();
     files.sort();
@@ -262,8 +254,7 @@ fn every_column_reads_as_in_python_casacore() {
         let stem = file.file_stem().expect("a name").to_string_lossy().into_owned();
         let json: Value = serde_json::from_slice(&std::fs::read(&file).expect("readable")).expect("JSON");
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let unpacked = std::process::Command::new("tar").arg("xzf").arg(archive(&data, &stem)).arg("-C").arg(folder.path()).status();
-        assert!(unpacked.expect("tar runs").success(), "cannot unpack {stem}");
+        shared::unpack(&archive(&data, &stem), folder.path());
         let set = folder.path().join(json["ms"].as_str().expect("name"));
         for (name, expected) in json["tables"].as_object().expect("tables") {
             if !expected["error"].is_null() || !expected["same_as"].is_null() {
