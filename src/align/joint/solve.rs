@@ -274,7 +274,13 @@ impl Joint<'_> {
             if !tuned {
                 tuned = true;
                 let support = tune(&problem.state, &solution, &problem.power, (1.0 / problem.kept, self.disc()), self.notice)?;
-                self.rebuild(problem, &support)?;
+                let before = problem.state.sky.support.patches[0].major_rad;
+                if support.patches[0].major_rad > 1.1 * before {
+                    self.rebuild(problem, &support)?;
+                } else {
+                    // The blocks are where they were to a fraction of their errors; the refinement at the end moves them.
+                    *problem = self.on_support(problem, &support)?;
+                }
                 continue;
             }
             if let Some((a, b, agreement)) = residual.alike.filter(|(.., r)| automatic && !whole && *r > ALIKE) {
@@ -297,11 +303,16 @@ impl Joint<'_> {
     }
 
     /// Another support with the blocks where they are.
-    fn rebuild(&self, problem: &mut Problem, support: &Support) -> Result<()> {
+    fn on_support(&self, problem: &Problem, support: &Support) -> Result<Problem> {
         let mut next = self.problem(support)?;
         next.state.take_places(&problem.state);
         next.state.anchor_at(self.reference);
-        *problem = next;
+        Ok(next)
+    }
+
+    /// The same, and a few steps towards where they lie now.
+    fn rebuild(&self, problem: &mut Problem, support: &Support) -> Result<()> {
+        *problem = self.on_support(problem, support)?;
         problem.solution = Some(refine(&mut problem.state, &RefineOptions::quick(), None, self.notice)?.solution);
         Ok(())
     }
