@@ -191,7 +191,8 @@ pub fn find_offset(
     if by_data && !tried.start.is_some_and(|s| s.distrust().is_none()) {
         // Sparse arrays share cells only where these are large; their field is smaller then, too.
         let coarse = candidates(reference, block, options, &COARSE, notice)?;
-        tried = if coarse.start.is_some_and(|s| s.distrust().is_none()) { coarse } else { tried };
+        let better = tried.start.is_none() || coarse.start.is_some_and(|s| s.distrust().is_none());
+        tried = if better && coarse.start.is_some() { coarse } else { tried };
     }
     tried.reference[0].counts().report(reference.name(), notice);
     tried.block[0].counts().report(block.name(), notice);
