@@ -188,7 +188,7 @@ pub fn find_offset(
     }
     let mut tried = candidates(reference, block, options, &FINE, notice)?;
     let by_data = options.grid.npix.is_none();
-    if by_data && !tried.start.is_some_and(|s| s.distrust().is_none()) {
+    if by_data && tried.start.is_none_or(|s| s.distrust().is_some()) {
         // Sparse arrays share cells only where these are large; their field is smaller then, too.
         let coarse = candidates(reference, block, options, &COARSE, notice)?;
         let better = tried.start.is_none() || coarse.start.is_some_and(|s| s.distrust().is_none());
