@@ -172,6 +172,8 @@ impl std::fmt::Display for OffsetFit {
 
 /// Fewest shared cells for a fit of three numbers.
 pub(super) const MIN_SHARED: usize = 4;
+/// Fewest shared cells for a grid to be chosen by its misfit, which fewer do not measure.
+const MIN_CHOSEN: usize = 8;
 
 /// Finds the offset of `block` relative to `reference` on a common uv grid.
 ///
@@ -346,11 +348,11 @@ fn fit(shared: &[Pair], start: [f64; 2], objective: Objective) -> Option<PairFit
     }
 }
 
-/// The candidate (not the first or last) with the smallest expected error.
+/// The candidate (not the first or last) with the smallest expected error; the one with the largest cells where all share few.
 fn best_grid(reference: &[UvGrid], block: &[UvGrid], start: [f64; 2], objective: Objective) -> usize {
     let expected = |i: usize| {
         let shared = pairs(&reference[i], &block[i]);
-        let fitted = (shared.len() >= MIN_SHARED).then(|| fit(&shared, start, objective)).flatten();
+        let fitted = (shared.len() >= MIN_CHOSEN).then(|| fit(&shared, start, objective)).flatten();
         fitted.map_or(f64::INFINITY, |f| f.expected_error())
     };
     let inner = 1..reference.len().saturating_sub(1).max(2).min(reference.len());
