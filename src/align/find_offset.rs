@@ -172,6 +172,8 @@ impl std::fmt::Display for OffsetFit {
 
 /// Fewest shared cells for a fit of three numbers.
 pub(super) const MIN_SHARED: usize = 4;
+/// Fewest shared cells for a grid to be chosen by its misfit, which fewer do not measure.
+const MIN_CHOSEN: usize = 8;
 
 /// Finds the offset of `block` relative to `reference` on a common uv grid.
 ///
@@ -186,17 +188,21 @@ pub fn find_offset(
     if options.compat.is_some() {
         return compat::find_offset(reference, block, options, notice);
     }
-    let (specs, wanted) = candidate_specs(reference, block, &options.grid, notice)?;
-    let plain = IngestOptions::default();
-    let reference_grids = ingest(reference, &specs, &plain, notice)?;
-    let mut block_grids = ingest(block, &specs, &plain, notice)?;
-    reference_grids[0].counts().report(reference.name(), notice);
-    block_grids[0].counts().report(block.name(), notice);
-
-    let middle = wanted.unwrap_or(specs.len() / 2);
-    let shared = pairs(&reference_grids[middle], &block_grids[middle]);
-    require_shared(&reference_grids[middle], &block_grids[middle], shared.len())?;
-    let start = global_start(&shared, &specs[middle], options);
+    let mut tried = candidates(reference, block, options, &FINE, notice)?;
+    let by_data = options.grid.npix.is_none();
+    if by_data && tried.start.is_none_or(|s| s.distrust().is_some()) {
+        // Sparse arrays share cells only where these are large; their field is smaller then, too.
+        let coarse = candidates(reference, block, options, &COARSE, notice)?;
+        let better = tried.start.is_none() || coarse.start.is_some_and(|s| s.distrust().is_none());
+        tried = if better && coarse.start.is_some() { coarse } else { tried };
+    }
+    tried.reference[0].counts().report(reference.name(), notice);
+    tried.block[0].counts().report(block.name(), notice);
+    let Candidates { specs, wanted, reference: reference_grids, block: mut block_grids, shared, start } = tried;
+    let Some(start) = start else {
+        let middle = wanted.unwrap_or(specs.len() / 2);
+        return Err(no_shared_cells(&reference_grids[middle], &block_grids[middle], shared).into());
+    };
     let chosen = wanted.unwrap_or_else(|| best_grid(&reference_grids, &block_grids, start.x, options.objective));
 
     // Half, once and twice the cells a side.
@@ -210,11 +216,40 @@ pub fn find_offset(
     Ok(report(refined, &reference_grids, chosen, start, options, notice))
 }
 
-fn require_shared(reference: &UvGrid, block: &UvGrid, shared: usize) -> Result<(), AlignError> {
-    if shared >= MIN_SHARED {
-        return Ok(());
-    }
-    Err(AlignError::NoSharedCells {
+/// Image fields of the candidate grids in half-fringes of the longest spacing that both sets have.
+const FINE: [f64; 5] = [128.0, 256.0, 512.0, 1024.0, 2048.0];
+const COARSE: [f64; 5] = [16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// Both sets on grids of different cells, and the place where they match best on the middle one.
+struct Candidates {
+    specs: Vec<UvGridSpec>,
+    /// The grid that was asked for, if one was.
+    wanted: Option<usize>,
+    reference: Vec<UvGrid>,
+    block: Vec<UvGrid>,
+    shared: usize,
+    /// `None` where too few cells are shared.
+    start: Option<Start>,
+}
+
+fn candidates(
+    reference: &dyn VisSource,
+    block: &dyn VisSource,
+    options: &FindOffsetOptions,
+    fields: &[f64],
+    notice: &dyn Reporter,
+) -> Result<Candidates> {
+    let (specs, wanted) = candidate_specs(reference, block, &options.grid, fields, notice)?;
+    let plain = IngestOptions::default();
+    let (reference, block) = (ingest(reference, &specs, &plain, notice)?, ingest(block, &specs, &plain, notice)?);
+    let middle = wanted.unwrap_or(specs.len() / 2);
+    let shared = pairs(&reference[middle], &block[middle]);
+    let start = (shared.len() >= MIN_SHARED).then(|| global_start(&shared, &specs[middle], options));
+    Ok(Candidates { wanted, reference, block, shared: shared.len(), start, specs })
+}
+
+fn no_shared_cells(reference: &UvGrid, block: &UvGrid, shared: usize) -> AlignError {
+    AlignError::NoSharedCells {
         reference: reference.name().to_string(),
         block: block.name().to_string(),
         shared,
@@ -222,7 +257,7 @@ fn require_shared(reference: &UvGrid, block: &UvGrid, shared: usize) -> Result<(
         cells_reference: reference.cells().len(),
         cells_block: block.cells().len(),
         cell_lambda: reference.spec().cell_lambda(),
-    })
+    }
 }
 
 /// The grids to make, npix increasing by factors of two, and which of them was asked for, if one was.
@@ -230,6 +265,7 @@ fn candidate_specs(
     reference: &dyn VisSource,
     block: &dyn VisSource,
     options: &UvGridOptions,
+    fields: &[f64],
     notice: &dyn Reporter,
 ) -> Result<(Vec<UvGridSpec>, Option<usize>)> {
     let (max_r, max_b) = match (options.cell, options.npix) {
@@ -245,13 +281,12 @@ fn candidate_specs(
         let wanted = all.iter().position(|s| s.npix() == npix);
         return Ok((all, wanted));
     }
-    // Fields of so many half-fringes of the longest spacing that both sets have.
     let fringe = 1.0 / (2.1 * max_r.min(max_b));
-    let specs = [128.0, 256.0, 512.0, 1024.0, 2048.0].map(|n| {
+    let specs = fields.iter().map(|n| {
         let npix = 2 * (n * fringe / cell_rad / 2.0).round() as usize;
         UvGridSpec::new(cell_rad, npix.clamp(8, 65536))
     });
-    let mut specs = specs.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut specs = specs.collect::<Result<Vec<_>, _>>()?;
     specs.dedup();
     Ok((specs, None))
 }
@@ -272,26 +307,38 @@ struct Start {
     chance: Chance,
     ambiguity: f64,
     rival: Option<Rival>,
+    /// Cells that both have on the grid that was searched.
+    shared: usize,
+}
+
+impl Start {
+    /// Why the place may be wrong, if it may.
+    fn distrust(&self) -> Option<String> {
+        if self.chance.expected > MAX_CHANCE {
+            return Some(by_chance(self.chance.expected, self.chance.places, self.shared));
+        }
+        self.rival.filter(|r| r.chi2_excess < DECISIVE).map(|r| ambiguous(&r))
+    }
 }
 
 fn global_start(shared: &[Pair], spec: &UvGridSpec, options: &FindOffsetOptions) -> Start {
     let radius = options.search.map_or(f64::INFINITY, |a| a.0);
     let peaks = pair::search(shared, spec.cell_lambda(), radius, 6);
     let Some(first) = peaks.first() else {
-        return Start { x: [0.0; 2], chance: Chance::NONE, ambiguity: 1.0, rival: None };
+        return Start { x: [0.0; 2], chance: Chance::NONE, ambiguity: 1.0, rival: None, shared: shared.len() };
     };
     let ambiguity = peaks.get(1).map_or(0.0, |p| p.height / first.height);
     let mut refined: Vec<PairFit> = peaks.iter().filter_map(|p| pair::fit_complex(shared, p.x)).collect();
     refined.sort_by(|a, b| a.chi2.total_cmp(&b.chi2));
     let Some(best) = refined.first() else {
-        return Start { x: first.x, chance: Chance::NONE, ambiguity, rival: None };
+        return Start { x: first.x, chance: Chance::NONE, ambiguity, rival: None, shared: shared.len() };
     };
     let distance = |f: &PairFit| (f.x[0] - best.x[0]).hypot(f.x[1] - best.x[1]);
     // Two starts that end in one minimum are one place.
     let other = refined.iter().find(|f| distance(f) > pair::step_limit(shared));
     let rival = other.map(|f| Rival { distance_rad: distance(f), chi2_excess: (f.chi2 - best.chi2) / best.chi2_reduced().max(1.0) });
     let chance = chance(shared, best.x, |p| pair::weight(p, best.amplitude), searched_area(radius, spec.cell_lambda()));
-    Start { x: best.x, chance, ambiguity, rival }
+    Start { x: best.x, chance, ambiguity, rival, shared: shared.len() }
 }
 
 fn fit(shared: &[Pair], start: [f64; 2], objective: Objective) -> Option<PairFit> {
@@ -301,11 +348,11 @@ fn fit(shared: &[Pair], start: [f64; 2], objective: Objective) -> Option<PairFit
     }
 }
 
-/// The candidate (not the first or last) with the smallest expected error.
+/// The candidate (not the first or last) with the smallest expected error; the one with the largest cells where all share few.
 fn best_grid(reference: &[UvGrid], block: &[UvGrid], start: [f64; 2], objective: Objective) -> usize {
     let expected = |i: usize| {
         let shared = pairs(&reference[i], &block[i]);
-        let fitted = (shared.len() >= MIN_SHARED).then(|| fit(&shared, start, objective)).flatten();
+        let fitted = (shared.len() >= MIN_CHOSEN).then(|| fit(&shared, start, objective)).flatten();
         fitted.map_or(f64::INFINITY, |f| f.expected_error())
     };
     let inner = 1..reference.len().saturating_sub(1).max(2).min(reference.len());
@@ -399,7 +446,7 @@ fn report(
         Objective::Phase => pair::fit_complex(shared, last.x),
     };
     let covariance = last.covariance(variance_factor(&last, options));
-    let (converged, reason) = verdict(&refined, &last, start, shared.len());
+    let (converged, reason) = verdict(&refined, &last, start);
     let out = OffsetFit {
         reference: reference[chosen].name().to_string(),
         block: refined.grids[chosen].name().to_string(),
@@ -449,15 +496,12 @@ pub const MAX_CHANCE: f64 = 1e-3;
 /// A place whose chi-square is higher by less than this is a rival: 5 sigma.
 pub(super) const DECISIVE: f64 = 25.0;
 
-fn verdict(refined: &Refined, last: &PairFit, start: Start, shared: usize) -> (bool, String) {
+fn verdict(refined: &Refined, last: &PairFit, start: Start) -> (bool, String) {
     if refined.fits.iter().all(|f| f.is_none()) || !last.curvature[0].is_finite() {
         return (false, "the shared cells do not constrain both coordinates".to_string());
     }
-    if start.chance.expected > MAX_CHANCE {
-        return (false, by_chance(start.chance.expected, start.chance.places, shared));
-    }
-    if let Some(r) = start.rival.filter(|r| r.chi2_excess < DECISIVE) {
-        return (false, ambiguous(&r));
+    if let Some(reason) = start.distrust() {
+        return (false, reason);
     }
     if !last.converged {
         return (false, format!("the fit did not settle in {} steps", last.iterations));

@@ -27,6 +27,8 @@ pub(super) struct Cells {
     pub scatter_factor: Option<f64>,
     /// What the weights of the set were divided by: the scatter factor where it is far from 1.
     pub weight_factor: f64,
+    /// Naturally weighted beam: (bmaj rad, bmin rad, bpa rad).
+    pub beam: Option<(f64, f64, f64)>,
 }
 
 /// Within this factor of 1 the weights are taken as they are.
@@ -46,6 +48,7 @@ impl Cells {
             taken_out,
             scatter_factor,
             weight_factor,
+            beam: grid.beam(),
         }
     }
 
@@ -77,6 +80,7 @@ impl Cells {
             taken_out: self.taken_out,
             scatter_factor: self.scatter_factor,
             weight_factor: self.weight_factor,
+            beam: self.beam,
         }
     }
 }

@@ -104,7 +104,7 @@ fn block(joint: &Joint, state: &State, refined: &Refined, covariance: &Array2<f6
         ambiguity: link.map_or(0.0, |l| l.ambiguity),
         significance: link.map_or(f64::INFINITY, |l| l.significance),
         scatter_factor: cells.scatter_factor,
-        beam_rad: state.block_beam_rad(i),
+        beam: cells.beam,
     }
 }
 
@@ -151,8 +151,9 @@ fn doubt(block: &JointBlock, refined: &Refined, history: &History, outside: Opti
     if let Some((excess, distance)) = history.rival.filter(|r| r.1 > 5.0 * largest) {
         return Some(format!("ambiguous: a place {:.1} mas away fits nearly as well (chi-square higher by {excess:.1})", distance / MAS));
     }
-    if block.beam_rad > 0.0 && largest > 0.25 * block.beam_rad {
-        return Some(format!("its error, {:.2} mas, is more than a quarter of its beam of {:.1} mas", largest / MAS, block.beam_rad / MAS));
+    if let Some((major, minor, _)) = block.beam.filter(|b| largest > 0.25 * (b.0 * b.1).sqrt()) {
+        let (major, minor) = (major / MAS, minor / MAS);
+        return Some(format!("its error, {:.2} mas, is more than a quarter of its beam of {major:.1} by {minor:.1} mas", largest / MAS));
     }
     None
 }

@@ -11,6 +11,8 @@ use crate::gridding::{Nufft, good_size};
 /// Residuals of all blocks over their noise.
 #[derive(Debug, Clone)]
 pub(super) struct ResidualMap {
+    /// The two blocks whose own residuals outside the support agree best, and their correlation.
+    pub alike: Option<(usize, usize, f64)>,
     /// [north, east], n by n.
     pub values: Vec<f64>,
     pub n: usize,
@@ -41,16 +43,35 @@ pub(super) fn residual_map(state: &State, solution: &Solution, radius: f64) -> R
         let variance: f64 = cells.weight.iter().map(|w| gain * gain * w).sum();
         Ok((Nufft::new(&u, &v, n, n, 1e-4)?.grid(&values)?, variance))
     };
-    let parts = state.placed().par_iter().map(one).collect::<Result<Vec<_>>>()?;
-    let mut values = vec![0.0; n * n];
+    let placed = state.placed();
+    let parts = placed.par_iter().map(one).collect::<Result<Vec<_>>>()?;
+    let mut map = ResidualMap { alike: None, values: vec![0.0; n * n], n, pixel, center: state.sky.center };
+    let outside: Vec<usize> = map.outside(state).collect();
     let mut variance = 0.0;
-    for (part, own) in parts {
-        values.iter_mut().zip(part).for_each(|(v, p)| *v += p);
+    for (a, (part, own)) in parts.iter().enumerate() {
+        map.values.iter_mut().zip(part).for_each(|(v, p)| *v += p);
         variance += own;
+        for (b, (other, _)) in parts[..a].iter().enumerate() {
+            let agreement = correlation(&outside, part, other);
+            if map.alike.is_none_or(|(.., best)| agreement > best) {
+                map.alike = Some((placed[b], placed[a], agreement));
+            }
+        }
     }
     let scale = 1.0 / variance.max(f64::MIN_POSITIVE).sqrt();
-    values.iter_mut().for_each(|v| *v *= scale);
-    Ok(ResidualMap { values, n, pixel, center: state.sky.center })
+    map.values.iter_mut().for_each(|v| *v *= scale);
+    Ok(map)
+}
+
+/// Correlation of two maps over some of their pixels.
+fn correlation(pixels: &[usize], a: &[f64], b: &[f64]) -> f64 {
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for k in pixels {
+        ab += a[*k] * b[*k];
+        aa += a[*k] * a[*k];
+        bb += b[*k] * b[*k];
+    }
+    if aa > 0.0 && bb > 0.0 { ab / (aa * bb).sqrt() } else { 0.0 }
 }
 
 impl ResidualMap {
@@ -59,15 +80,17 @@ impl ResidualMap {
         [at(k % self.n, self.center[0]), at(k / self.n, self.center[1])]
     }
 
+    /// Pixels outside the support.
+    fn outside<'a>(&'a self, state: &'a State) -> impl Iterator<Item = usize> + 'a {
+        (0..self.n * self.n).filter(move |k| {
+            let [east, north] = self.place(*k);
+            state.sky.support.radius(east, north) > 1.0
+        })
+    }
+
     /// The highest value outside the support, over the scatter of the map where weights are off.
     pub fn outlier(&self, state: &State) -> Option<Outlier> {
-        let outside: Vec<(usize, f64)> = (0..self.values.len())
-            .filter(|k| {
-                let [east, north] = self.place(*k);
-                state.sky.support.radius(east, north) > 1.0
-            })
-            .map(|k| (k, self.values[k]))
-            .collect();
+        let outside: Vec<(usize, f64)> = self.outside(state).map(|k| (k, self.values[k])).collect();
         let mut size: Vec<f64> = outside.iter().map(|o| o.1.abs()).collect();
         size.sort_by(f64::total_cmp);
         let rms = (1.4826 * size.get(size.len() / 2)?).max(1.0);

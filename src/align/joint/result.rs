@@ -44,8 +44,8 @@ pub struct JointBlock {
     pub significance: f64,
     /// Scatter of the samples inside cells over what the weights say.
     pub scatter_factor: Option<f64>,
-    /// Resolution of the block, rad: full width of its naturally weighted beam.
-    pub beam_rad: f64,
+    /// Naturally weighted beam of the block: (bmaj rad, bmin rad, bpa rad).
+    pub beam: Option<(f64, f64, f64)>,
 }
 
 /// A map of the sky: [north, east], east and north increasing.

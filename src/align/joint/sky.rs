@@ -333,7 +333,7 @@ mod tests {
             weight.push(1e3 * next());
             vis.push(Complex64::new(next() + 0.5, next() - 0.5));
         }
-        Cells { name: "a".to_string(), u, v, weight, vis, taken_out: [0.0; 2], scatter_factor: None, weight_factor: 1.0 }
+        Cells { name: "a".to_string(), u, v, weight, vis, taken_out: [0.0; 2], scatter_factor: None, weight_factor: 1.0, beam: None }
     }
 
     /// T I from the Toeplitz kernel equals Aᵀ W A I, and the solution satisfies the normal equations.

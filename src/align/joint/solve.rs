@@ -28,6 +28,8 @@ pub(super) const MAX_CHI2: f64 = 2.0;
 const MAX_ALTERNATIVES: usize = 4;
 /// A place whose χ² is higher by less than this is a rival: 5 sigma.
 const DECISIVE: f64 = 25.0;
+/// Residuals outside the support that agree better than this are of one observation: independent noise agrees to a few percent.
+const ALIKE: f64 = 0.5;
 /// Patches that may be added to the support.
 const MAX_PATCHES: usize = 4;
 
@@ -249,7 +251,7 @@ impl Joint<'_> {
     /// Shrinks the support to what the data prefer, and grows it where the residuals show emission outside.
     fn settle_support(&mut self, problem: &mut Problem) -> Result<(Refined, ResidualMap)> {
         let automatic = self.options.support.is_none();
-        let mut tuned = !automatic;
+        let (mut tuned, mut whole) = (!automatic, false);
         loop {
             let solution = match problem.solution.take() {
                 Some(known) => known,
@@ -272,6 +274,25 @@ impl Joint<'_> {
             if !tuned {
                 tuned = true;
                 let support = tune(&problem.state, &solution, &problem.power, (1.0 / problem.kept, self.disc()), self.notice)?;
+                let before = problem.state.sky.support.patches[0].major_rad;
+                if support.patches[0].major_rad > 1.1 * before {
+                    self.rebuild(problem, &support)?;
+                } else {
+                    // The blocks are where they were to a fraction of their errors; the refinement at the end moves them.
+                    *problem = self.on_support(problem, &support)?;
+                }
+                continue;
+            }
+            if let Some((a, b, agreement)) = residual.alike.filter(|(.., r)| automatic && !whole && *r > ALIKE) {
+                whole = true;
+                let name = |i: usize| &problem.state.cells[i].name;
+                self.remarks.push(format!(
+                    "{} and {} agree in their noise (correlation {agreement:.2}), as a set and its copy do: what they share is taken for sky \
+                     over the whole field, and their errors do not hold",
+                    name(a),
+                    name(b)
+                ));
+                let support = Support::disc(problem.state.sky.center, 3.0 * self.disc());
                 self.rebuild(problem, &support)?;
                 continue;
             }
@@ -282,11 +303,16 @@ impl Joint<'_> {
     }
 
     /// Another support with the blocks where they are.
-    fn rebuild(&self, problem: &mut Problem, support: &Support) -> Result<()> {
+    fn on_support(&self, problem: &Problem, support: &Support) -> Result<Problem> {
         let mut next = self.problem(support)?;
         next.state.take_places(&problem.state);
         next.state.anchor_at(self.reference);
-        *problem = next;
+        Ok(next)
+    }
+
+    /// The same, and a few steps towards where they lie now.
+    fn rebuild(&self, problem: &mut Problem, support: &Support) -> Result<()> {
+        *problem = self.on_support(problem, support)?;
         problem.solution = Some(refine(&mut problem.state, &RefineOptions::quick(), None, self.notice)?.solution);
         Ok(())
     }

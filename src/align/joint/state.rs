@@ -69,13 +69,11 @@ impl State {
         [self.x[i][0] + self.cells[i].taken_out[0], self.x[i][1] + self.cells[i].taken_out[1]]
     }
 
-    /// Full width of the naturally weighted beam of one block, rad: 0.375/σ(u) for Gaussian coverage.
-    pub fn block_beam_rad(&self, i: usize) -> f64 {
-        beam(&[&self.cells[i]])
-    }
-    /// The same of all blocks together.
+    /// Full width of the naturally weighted beam of all blocks together, rad: 0.375/σ(u) for Gaussian coverage.
     pub fn beam_rad(&self) -> f64 {
-        beam(&self.cells.iter().collect::<Vec<_>>())
+        let sum = |f: &dyn Fn(&Cells, usize) -> f64| self.cells.iter().map(|c| (0..c.len()).map(|k| f(c, k)).sum::<f64>()).sum::<f64>();
+        let (weight, square) = (sum(&|c, k| c.weight[k]), sum(&|c, k| c.weight[k] * c.uv(k).powi(2)));
+        if square > 0.0 { 0.375 / (0.5 * square / weight).sqrt() } else { 0.0 }
     }
 
     /// Blocks with a place.
@@ -115,11 +113,4 @@ impl State {
         let normal = self.sky.normal(&self.gain);
         Ok(self.sky.solve(&normal, &self.right_side()?, start, tolerance, max_iterations))
     }
-}
-
-fn beam(blocks: &[&Cells]) -> f64 {
-    let sum =
-        |f: &dyn Fn(&Cells, usize) -> f64| blocks.iter().map(|c| (0..c.len()).map(|k| c.weight[k] * f(c, k)).sum::<f64>()).sum::<f64>();
-    let (weight, square) = (sum(&|_, _| 1.0), sum(&|c, k| c.uv(k).powi(2)));
-    if square > 0.0 { 0.375 / (0.5 * square / weight).sqrt() } else { 0.0 }
 }

@@ -161,6 +161,28 @@ fn emission_outside_the_support_is_found_or_refused() {
     assert!(reason.starts_with("emission outside the support at ("), "{reason}");
 }
 
+/// A set and its own copy, moved: the noise moved along, and counts as sky.
+#[test]
+fn a_copy_is_told_by_its_noise_and_its_offset_found() {
+    let base = Observation { radius_m: 700.0, array_seed: 3, sigma: 2e-2, n_ant: 16, n_time: 12, noise_seed: 40, ..Observation::new("a") };
+    let set = base.observe(&disk());
+    let (east, north) = (Offset::from_mas(-60.0, 0.0).dra_rad, Offset::from_mas(0.0, 35.0).ddec_rad);
+    let mut blocks = set.blocks().to_vec();
+    for b in &mut blocks {
+        for ((row, chan, _), v) in b.vis_rfc.indexed_iter_mut() {
+            let turns = (b.uvw_m[[row, 0]] * east + b.uvw_m[[row, 1]] * north) * b.freq_hz[chan] / crate::units::C_M_S;
+            *v *= num_complex::Complex32::cis((std::f64::consts::TAU * turns) as f32);
+        }
+    }
+    let copy = MemoryVis::new("copy", set.phase_center(), blocks);
+    let fit = align(&[set, copy], &JointOptions { reference: Some("a".to_string()), ..Default::default() }).unwrap();
+    let (o, s) = (fit.blocks[1].offset.unwrap(), fit.blocks[1].sigma.unwrap());
+    let d = o - Offset::from_mas(-60.0, 35.0);
+    // Noise that is the same in both takes nothing away: the offset is far better than its error.
+    assert!(d.dra_rad.abs() < 0.5 * s.dra_rad && d.ddec_rad.abs() < 0.5 * s.ddec_rad, "{fit}");
+    assert!(fit.remarks.iter().any(|r| r.starts_with("a and copy agree in their noise")), "{:?}", fit.remarks);
+}
+
 #[test]
 fn requests_that_cannot_be_met_are_refused_in_words() {
     let sets = observe(&observations(), &disk());

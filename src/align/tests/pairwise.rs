@@ -272,3 +272,27 @@ fn the_scatter_of_channels_measures_the_weights() {
     check(&set).report("a", &notice);
     assert_eq!(notice.warnings()[0].name, "weights-off");
 }
+
+/// Sparse arrays of different size: few cells are shared. The offset is near, or it is refused; it is never another place of the field.
+#[test]
+fn few_shared_cells_give_a_near_offset_or_none() {
+    let mut refused = 0;
+    for seed in 0..8 {
+        let sparse = |name: &str, radius_m, array_seed| Observation {
+            radius_m,
+            array_seed,
+            sigma: 5e-3,
+            n_ant: 7,
+            n_time: 3,
+            noise_seed: 2 * seed + array_seed,
+            ..Observation::new(name)
+        };
+        let a = sparse("a", 700.0, 10 + seed).observe(&disk());
+        let b = sparse("b", 250.0, 30 + seed).offset_mas(40.0, -25.0).observe(&disk());
+        match find_offset(&a, &b, &FindOffsetOptions::default(), &Quiet::default()) {
+            Ok(f) if f.converged => assert!((f.offset - Offset::from_mas(40.0, -25.0)).length_mas() < 150.0, "{seed}: {f}"),
+            _ => refused += 1,
+        }
+    }
+    assert!(refused < 8);
+}

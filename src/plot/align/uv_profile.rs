@@ -49,14 +49,29 @@ type Pick = fn(&ProfileBin) -> (f64, f64);
 const AMPLITUDE: Pick = |b| (b.amplitude, b.sigma_amplitude);
 const PHASE: Pick = |b| (b.phase_deg, b.sigma_phase_deg);
 
+/// A line of phases that goes out at one edge and comes in at the other where it is shorter that way.
+fn wrapped(line: &[[f64; 2]]) -> Vec<[f64; 2]> {
+    let mut out: Vec<[f64; 2]> = Vec::with_capacity(line.len());
+    for [x, phase] in line {
+        if let Some([x0, before]) = out.last().copied().filter(|p| (phase - p[1]).abs() > 180.0) {
+            let edge = 180.0_f64.copysign(before);
+            let share = (edge - before) / (phase + 2.0 * edge - before);
+            let middle = x0 * (x / x0).powf(share);
+            out.extend([[middle, edge], [f64::NAN; 2], [middle, -edge]]);
+        }
+        out.push([*x, *phase]);
+    }
+    out
+}
+
 impl Plot for UvProfileFigure {
     fn figure(&self) -> Result<Figure> {
         let rows = [Row::Ratio(0.72), Row::Ratio(0.48)];
         let mut figure = Figure::new(theme::WIDTH, &[1.0, 1.0], &rows);
         for (column, bins) in [&self.before, &self.after].into_iter().enumerate() {
             let title = if column == 0 { "Before the shift" } else { "After the shift" };
-            let mut amplitude = self.panel(bins, AMPLITUDE, self.amplitude_axis()).title(title);
-            let mut phase = self.panel(bins, PHASE, self.phase_axis()).legend(Legend::Off);
+            let mut amplitude = self.panel(bins, AMPLITUDE, false, self.amplitude_axis()).title(title);
+            let mut phase = self.panel(bins, PHASE, true, self.phase_axis()).legend(Legend::Off);
             amplitude.x.labelled = false;
             if column == 1 {
                 (amplitude.y.labelled, phase.y.labelled) = (false, false);
@@ -129,8 +144,9 @@ impl UvProfileFigure {
         axis.range(if from_zero { lo.max(-0.05 * hi) } else { lo }, hi)
     }
 
-    fn panel(&self, bins: &[ProfileBin], pick: Pick, y: Axis) -> Panel {
+    fn panel(&self, bins: &[ProfileBin], pick: Pick, wraps: bool, y: Axis) -> Panel {
         let reference: Vec<[f64; 2]> = self.reference.iter().map(|b| [b.uv_klambda, pick(b).0]).collect();
+        let reference = if wraps { wrapped(&reference) } else { reference };
         let band = self.reference.iter().map(|b| [b.uv_klambda, pick(b).0 - pick(b).1, pick(b).0 + pick(b).1]).collect();
         let points = bins.iter().map(|b| [b.uv_klambda, pick(b).0]).collect();
         let line = Line::new(reference, Rgb::INK)
@@ -140,5 +156,19 @@ impl UvProfileFigure {
         let mark = mark.key(verbatim(&self.block_name));
         let zero = Rule { counts: false, ..Rule::y(0.0).stroke(Stroke::new(Rgb::PALE, 1.0)) };
         Panel::new(self.x_axis(), y).with(zero).with(Band::new(band, Rgb::GREY)).with(line).with(mark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_that_wraps_leaves_at_one_edge_and_enters_at_the_other() {
+        let line = wrapped(&[[10.0, 0.0], [20.0, 170.0], [40.0, -170.0], [80.0, -20.0]]);
+        assert_eq!(line.len(), 7);
+        let middle = 20.0 * 2f64.sqrt();
+        assert!((line[2][0] - middle).abs() < 1e-9 && line[2][1] == 180.0 && line[3][1].is_nan() && line[4][1] == -180.0, "{line:?}");
+        assert_eq!(wrapped(&[[10.0, 0.0], [20.0, 170.0]]).len(), 2);
     }
 }

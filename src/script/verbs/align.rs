@@ -343,7 +343,7 @@ fn joint_offset(b: &JointBlock, fit: &JointFit) -> Result<Value> {
         correlation: b.offset.map(|_| b.correlation),
         amplitude_ratio: b.offset.map(|_| b.gain),
         chi2_reduced: Some(b.chi2_reduced).filter(|c| c.is_finite()),
-        beam: Some(BeamMas::from((b.beam_rad, b.beam_rad, 0.0))),
+        beam: b.beam.map(BeamMas::from),
         cells: b.cells as u64,
         shared_cells: None,
         converged: b.status == BlockStatus::Aligned,
