@@ -22,17 +22,18 @@ impl Place {
     /// Of a script (its last run), or of a plots folder.
     fn find(target: &str) -> Result<Place> {
         let path = PathBuf::from(target);
-        let (plots, root) = if path.is_dir() {
-            (path.clone(), project_of(&path.join(crate::run::record::FILE)).map_err(|_| no_record(&path))?)
+        let plots = if path.is_dir() {
+            path.clone()
         } else {
-            let root = project_of(&path)?;
             let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-            (root.join("plots").join(name), root)
+            project_of(&path)?.join("plots").join(name)
         };
         if !plots.join(crate::run::record::FILE).is_file() {
             return Err(no_record(&plots));
         }
         let record = Record::read(&plots)?;
+        let plots = plots.canonicalize().map_err(|e| Error::io("open the folder of the run", &plots, e))?;
+        let root = record.run(None).map_or_else(|| plots.clone(), |run| run.project(&plots));
         Ok(Place { plots, root, record })
     }
 

@@ -128,6 +128,7 @@ fn prepare(args: &RunArgs, terminal: &Arc<Terminal>) -> Result<(Script, Arc<Cont
     let setup = Setup {
         given: Given::read(&args.param, args.params.as_deref(), &here)?,
         plots: args.out.as_ref().map(|o| here.join(o)),
+        script_file: Some(here.join(&script.file)).filter(|file| file.is_file()),
         force: args.force,
         dry_run: args.dry_run,
         strict_build: args.strict_build,

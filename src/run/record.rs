@@ -136,8 +136,13 @@ pub struct Start {
     pub run: String,
     /// When, UTC.
     pub time: String,
-    /// The script, relative to the project.
+    /// Name of the script.
     pub script: String,
+    /// Its file, relative to the project; empty for a script that is no file.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub file: String,
+    /// The project's folder, seen from the record's: relative where the record lies inside it.
+    pub project: String,
     /// Hash of its text.
     pub script_hash: Option<Hash>,
     /// What the script is called.
@@ -502,6 +507,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// The project's folder of a run whose record lies in `plots`; paths of the record start there.
+    pub fn project(&self, plots: &Path) -> PathBuf {
+        let path = plots.join(&self.start.project);
+        path.canonicalize().unwrap_or(path)
+    }
     /// Its steps, in order.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.lines.iter().filter_map(|l| if let Line::Step(s) = l { Some(s.as_ref()) } else { None })

@@ -62,6 +62,8 @@ pub struct Setup {
     pub project: PathBuf,
     /// Name of the script without folder and `.rhai`.
     pub script_name: String,
+    /// Its file, if it is one.
+    pub script_file: Option<PathBuf>,
     /// What the user gave with `-p` and `--params`.
     pub given: Given,
     /// Folder of figures, report and record, if the user chose one.
@@ -84,6 +86,7 @@ impl Setup {
         Setup {
             project: project.to_path_buf(),
             script_name: script_name.to_string(),
+            script_file: None,
             given: Given::default(),
             plots: None,
             force: false,
@@ -118,6 +121,7 @@ impl Context {
             root: sandbox.project().to_path_buf(),
             plots: Some(plots),
             script: setup.script_name,
+            script_file: setup.script_file,
             force: setup.force,
             dry_run: setup.dry_run,
             strict_build: setup.strict_build,
