@@ -12,9 +12,11 @@ use crate::script::context::{project_of, registry};
 use super::console;
 
 /// The plots folder of a run, its project, and its record.
-struct Place {
-    plots: PathBuf,
-    root: PathBuf,
+pub struct Place {
+    /// The plots folder.
+    pub plots: PathBuf,
+    /// The project.
+    pub root: PathBuf,
     record: Record,
 }
 
@@ -37,7 +39,8 @@ impl Place {
         Ok(Place { plots, root, record })
     }
 
-    fn run(&self, id: Option<&str>) -> Result<&Run> {
+    /// A run of the record, by default the last that ended well.
+    pub fn run(&self, id: Option<&str>) -> Result<&Run> {
         self.record.run(id).ok_or_else(|| match id {
             Some(id) => Error::user(format!("the record has no run {id}")).at(&self.plots),
             None => Error::user("the record holds no run").at(&self.plots),
@@ -51,8 +54,9 @@ fn no_record(path: &Path) -> Error {
         .at(path)
 }
 
-/// Re-hashes what the last run read and wrote.
-pub fn check(target: &str) -> Result<()> {
+/// Re-hashes what the last run read and wrote, and runs it again elsewhere if asked.
+pub fn check(target: &str, rerun: bool, threads: Option<usize>) -> Result<()> {
+    super::run::use_threads(threads)?;
     let place = Place::find(target)?;
     let checks = run::check(place.run(None)?, &place.root, &registry(), &Quiet::default())?;
     for note in &checks.notes {
@@ -60,7 +64,7 @@ pub fn check(target: &str) -> Result<()> {
     }
     let checks = checks.into_result()?;
     console::out(&format!("{} inputs and outputs of run {} are as recorded", checks.paths.len(), checks.run));
-    Ok(())
+    if rerun { super::rerun::check(&place) } else { Ok(()) }
 }
 
 /// Compares two runs: two plots folders (or scripts), or the last two runs of one.

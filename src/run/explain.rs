@@ -63,7 +63,10 @@ fn changed_arguments(then: &Entry, now: &Now) -> Vec<Reason> {
         was.get(*name) != is.get(*name) && was_meant.get(head) != is_meant.get(head)
     };
     let reason = |name: &String| Reason::Argument { name: name.clone(), was: was.get(name).cloned(), is: is.get(name).cloned() };
-    names.into_iter().filter(differs).map(reason).collect()
+    let changed: Vec<&String> = names.into_iter().filter(differs).collect();
+    // names with `$` are summaries, and what figures need: they say nothing that the others do not
+    let own = changed.iter().any(|n| !n.contains('$'));
+    changed.into_iter().filter(|n| !own || !n.contains('$')).map(reason).collect()
 }
 
 fn top(value: &Value) -> std::collections::BTreeMap<&str, &Value> {

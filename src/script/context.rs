@@ -106,6 +106,8 @@ pub struct Context {
     pub given: Given,
     /// Steps, their store and the record of the run.
     pub session: Session,
+    /// Folder of figures, report and record, if the user chose one with `--out`.
+    pub out: Option<PathBuf>,
     console: Arc<dyn Console>,
     cancel: Arc<AtomicBool>,
     cell: AtomicUsize,
@@ -115,8 +117,8 @@ impl Context {
     /// The run of a script in a project; figures go to `plots/<script>` unless the user or the script says otherwise.
     pub fn new(setup: Setup) -> Result<Context> {
         let sandbox = Sandbox::new(&setup.project)?;
-        let chosen = setup.plots.inspect(|plots| sandbox.declare_write(plots));
-        let plots = chosen.unwrap_or_else(|| sandbox.project().join("plots").join(&setup.script_name));
+        let out = setup.plots.inspect(|plots| sandbox.declare_write(plots));
+        let plots = out.clone().unwrap_or_else(|| sandbox.project().join("plots").join(&setup.script_name));
         let options = SessionOptions {
             root: sandbox.project().to_path_buf(),
             plots: Some(plots),
@@ -130,7 +132,7 @@ impl Context {
             seed: None,
         };
         let session = Session::open(options, registry())?;
-        Ok(Context { sandbox, given: setup.given, session, console: setup.console, cancel: setup.cancel, cell: AtomicUsize::new(0) })
+        Ok(Context { sandbox, given: setup.given, session, out, console: setup.console, cancel: setup.cancel, cell: AtomicUsize::new(0) })
     }
 
     /// Tells the console.
