@@ -33,7 +33,7 @@ fn run_on(args: &RunArgs, terminal: Terminal) -> i32 {
     let (result, summary) = match prepare(args, &terminal) {
         Err(e) => (Err(plain(e)), None),
         Ok((script, context)) => {
-            context.session.begin(record_of(&script), start_line(args));
+            context.session.begin(record_of(&script), start_line(args, &script));
             let result = on_own_thread(&script, &context);
             let error = result.as_ref().err().map(|e: &ScriptError| (&e.error, Some(context.cell()), e.place.map(|(line, _)| line)));
             let summary = context.session.finish(error).and_then(|summary| write_report(&context).map(|_| summary));
@@ -104,9 +104,10 @@ pub fn record_of(script: &Script) -> record::Script {
     record::Script { hash: Hash::of(script.source.as_bytes()), text: script.source.clone(), cells: cells.collect() }
 }
 
-fn start_line(args: &RunArgs) -> record::Start {
+fn start_line(args: &RunArgs, script: &Script) -> record::Start {
     let command = std::iter::once("phangs-script".to_string()).chain(std::env::args().skip(1)).collect();
-    let title = Path::new(&args.file).file_stem().map_or(String::new(), |s| s.to_string_lossy().into_owned());
+    let name = || Path::new(&args.file).file_stem().map_or(String::new(), |s| s.to_string_lossy().into_owned());
+    let title = script.title().unwrap_or_else(name);
     record::Start { title, command, versions: Session::versions(&[]), ..Default::default() }
 }
 

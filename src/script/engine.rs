@@ -70,6 +70,12 @@ impl Script {
         Script { file: file.to_string(), source: source.to_string(), cells: cells(source) }
     }
 
+    /// Its title: the first heading of its first cell of Markdown.
+    pub fn title(&self) -> Option<String> {
+        let text = self.cells.iter().find(|c| c.markdown)?.markdown_text();
+        text.lines().find_map(|l| l.strip_prefix("# ")).map(|t| t.trim().to_string())
+    }
+
     /// The text with a statement in every marker line that tells the run which cell it is in; lines keep their numbers.
     fn instrumented(&self) -> String {
         let mut lines: Vec<String> = self.source.lines().map(str::to_string).collect();

@@ -281,7 +281,7 @@ fn stage_row(s: &Step, longest: f64) -> String {
         esc(&s.verb),
         s.quality.mark as u8,
         badge(class, word),
-        esc(&s.quality.reason),
+        if s.quality.reason.is_empty() { "no warnings".to_string() } else { esc(&s.quality.reason) },
         status_word(s.status),
         s.usage.wall_s,
         seconds(s.usage.wall_s),
