@@ -401,6 +401,8 @@ impl Session {
             stored: o.stored.is_some(),
         };
         Step {
+            facts: None,
+            same_as: None,
             run: self.run.clone(),
             index,
             key: entry.key,

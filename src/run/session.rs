@@ -69,6 +69,8 @@ pub struct Session {
     waiting: Mutex<Vec<Line>>,
     /// Steps of earlier runs by verb, read when the first step of the verb must run.
     earlier: Mutex<BTreeMap<String, Arc<Vec<Entry>>>>,
+    /// Facts of steps that the record holds, and the folder it lies in.
+    known: Mutex<Option<(PathBuf, BTreeSet<Hash>)>>,
     /// Hash of the script as it was read.
     script_hash: Mutex<Option<Hash>>,
     /// States that this run took, with the stamps that they hold for.
@@ -118,6 +120,7 @@ impl Session {
             stale: Mutex::default(),
             waiting: Mutex::default(),
             earlier: Mutex::default(),
+            known: Mutex::default(),
             script_hash: Mutex::default(),
             states: Mutex::default(),
             writers: Mutex::default(),
@@ -311,7 +314,24 @@ impl Session {
                 start.project = way(&plots, &self.root);
             }
         }
-        record::Writer::in_folder(&plots)?.append(&all, durable)
+        self.shorten(&plots, &mut all);
+        let written = record::Writer::in_folder(&plots).and_then(|w| w.append(&all, durable));
+        if written.is_err() {
+            *lock(&self.known) = None;
+        }
+        written
+    }
+
+    /// Leaves out what the record says already, so that it hardly grows by runs that do nothing.
+    fn shorten(&self, plots: &Path, lines: &mut [Line]) {
+        let mut known = lock(&self.known);
+        match known.as_mut().filter(|(folder, _)| folder == plots) {
+            Some((_, known)) => record::shorten(lines, known),
+            None => {
+                let (_, known) = known.insert((plots.to_path_buf(), record::known_facts(plots)));
+                record::shorten(lines, known);
+            }
+        }
     }
 
     /// Steps of dead processes that were cut short: remembers what they left, deletes their temporary files.

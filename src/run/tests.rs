@@ -1122,3 +1122,24 @@ fn costs() {
     clock(&format!("{N} steps skipped"), 0, &mut || run());
     clock("open a session", 0, &mut || drop(p.session()));
 }
+
+/// A run that does nothing adds a few hundred bytes a step to the record, whatever the step holds.
+#[test]
+fn the_record_of_runs_that_do_nothing_is_short_and_reads_as_a_whole() {
+    let p = Project::new();
+    let long = "x".repeat(20_000);
+    let mut sizes = vec![];
+    for _ in 0..4 {
+        let session = p.session();
+        session.begin(Script { hash: Hash::of(b"1"), text: "1".into(), cells: vec![] }, Start::default());
+        p.shout(&session, &["a.txt"], "out.txt", &long).unwrap();
+        session.finish(None).unwrap();
+        sizes.push(fs::metadata(p.path("plots/run.jsonl")).unwrap().len());
+    }
+    assert!(sizes[3] - sizes[2] < 4_000, "{sizes:?}");
+    let record = Record::read(&p.path("plots")).unwrap();
+    assert!(record.unreadable.is_empty());
+    let last = record.runs[3].steps().next().unwrap();
+    assert_eq!((last.args["options"]["mark"].as_str(), last.inputs[0].path.as_str()), (Some(long.as_str()), "a.txt"));
+    assert_eq!((last.status, last.outputs.len(), last.warnings.len()), (Status::Skipped, 1, 1));
+}
