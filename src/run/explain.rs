@@ -31,7 +31,7 @@ pub(crate) fn nearest(earlier: &[Entry], now: &Now) -> Option<Entry> {
     };
     // a step that writes elsewhere is another step, not an earlier one; entries come oldest first, and the last maximum is taken
     let related = earlier.iter().filter(|e| now.outputs.is_empty() || e.outputs.iter().any(|o| now.outputs.contains(&o.path)));
-    related.map(|e| (score(&e), e)).max_by(|a, b| a.0.cmp(&b.0)).map(|(_, e)| e.clone())
+    related.map(|e| (score(e), e)).max_by(|a, b| a.0.cmp(&b.0)).map(|(_, e)| e.clone())
 }
 
 /// Everything in which `now` differs from `then`.
