@@ -24,12 +24,7 @@ impl Place {
     /// Of a script (its last run), or of a plots folder.
     fn find(target: &str) -> Result<Place> {
         let path = PathBuf::from(target);
-        let plots = if path.is_dir() {
-            path.clone()
-        } else {
-            let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-            project_of(&path)?.join("plots").join(name)
-        };
+        let plots = if path.is_dir() { path.clone() } else { plots_of(&path)? };
         if !plots.join(crate::run::record::FILE).is_file() {
             return Err(no_record(&plots));
         }
@@ -46,6 +41,18 @@ impl Place {
             None => Error::user("the record holds no run").at(&self.plots),
         })
     }
+}
+
+/// Where a script leaves its record unless told otherwise; a bare name is that of a script in `scripts/`, or of one built in.
+fn plots_of(script: &Path) -> Result<PathBuf> {
+    let name = script.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let in_scripts = Path::new("scripts").join(format!("{name}.rhai"));
+    let project = match (script.exists(), in_scripts.exists()) {
+        (false, true) => project_of(&in_scripts)?,
+        (false, false) if Path::new("plots").join(&name).is_dir() => PathBuf::from("."),
+        _ => project_of(script)?,
+    };
+    Ok(project.join("plots").join(name))
 }
 
 fn no_record(path: &Path) -> Error {

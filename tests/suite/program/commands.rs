@@ -80,6 +80,8 @@ fn check_holds_until_a_byte_is_altered() {
     let ended = p.call(["check", "plots/demo"]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
     assert_eq!(p.call(["check", "scripts/demo.rhai"]).code, Some(0));
+    assert_eq!(p.call(["check", "demo"]).code, Some(0));
+    assert_eq!(p.call(["check", "dmo"]).code, Some(1));
     let mut bytes = fs::read(p.path("products/shifts.csv")).unwrap();
     bytes[40] ^= 1;
     fs::write(p.path("products/shifts.csv"), bytes).unwrap();
@@ -120,7 +122,7 @@ fn diff_names_the_parameter_the_numbers_and_the_figures() {
     let ended = p.call(["diff", "plots/demo"]);
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert!(ended.out.contains("factor: 1.0 -> 30.0"), "{}", ended.out);
-    assert!(ended.out.contains("find_offset.offset.dra_mas"), "{}", ended.out);
+    assert!(ended.out.contains("find_offset.best.dra_mas"), "{}", ended.out);
     let page = fs::read_to_string(p.path("plots/demo/diff/index.html")).unwrap();
     for file in ["shifts.first.png", "shifts.second.png", "shifts.difference.png"] {
         assert!(p.path("plots/demo/diff").join(file).exists() && page.contains(file), "{file}");
