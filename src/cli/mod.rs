@@ -2,12 +2,14 @@
 
 mod console;
 mod records;
+mod rerun;
 mod run;
 
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Result};
 use crate::script::catalogue;
+use crate::script::lint::{self, Level};
 
 /// Reproducible scripts for radio-interferometry data reduction.
 #[derive(Debug, Parser)]
@@ -29,6 +31,18 @@ enum Command {
     Check {
         /// A script, or the plots folder of a run.
         target: String,
+        /// Also run it again in a scratch folder and compare every bit of what it makes.
+        #[arg(long)]
+        rerun: bool,
+        /// Number of threads of the second run.
+        #[arg(long, value_name = "N", requires = "rerun")]
+        threads: Option<usize>,
+    },
+    /// Say what is wrong with a script before it runs: cells, variables, unknown verbs and options, loops.
+    Lint {
+        /// Scripts.
+        #[arg(required = true)]
+        files: Vec<String>,
     },
     /// Compare two runs: parameters, code, numbers, tables, figures.
     Diff {
@@ -119,7 +133,8 @@ pub fn main() -> i32 {
     let result = match (cli.command, cli.run) {
         (Some(Command::Run(args)), _) | (None, Some(args)) => return run::run(&args),
         (Some(Command::Explain(args)), _) => return run::explain(&args),
-        (Some(Command::Check { target }), _) => records::check(&target),
+        (Some(Command::Check { target, rerun, threads }), _) => records::check(&target, rerun, threads),
+        (Some(Command::Lint { files }), _) => lint(&files),
         (Some(Command::Diff { first, second, tolerance }), _) => records::diff(&first, second.as_deref(), tolerance),
         (Some(Command::Report { target, single }), _) => records::report(&target, single),
         (Some(Command::Gc { project, cap, dry_run }), _) => records::gc(project.as_deref(), cap, dry_run),
@@ -137,6 +152,29 @@ pub fn main() -> i32 {
             e.kind.exit_code()
         }
     }
+}
+
+/// Says what is wrong with scripts; errors make the exit code 1.
+fn lint(files: &[String]) -> Result<()> {
+    let here = std::env::current_dir().map_err(|e| Error::io("find the current folder", ".", e))?;
+    let (mut errors, mut warnings) = (0, 0);
+    for file in files {
+        let (script, project, _) = run::find_script(file, &here)?;
+        for finding in lint::lint(&script, &project)? {
+            match finding.level {
+                Level::Error => errors += 1,
+                Level::Warning => warnings += 1,
+            }
+            console::out(&format!("{}:{finding}", script.file));
+        }
+    }
+    let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let counts = format!("{}, {}", plural(errors, "error"), plural(warnings, "warning"));
+    if errors > 0 {
+        return Err(Error::user(counts));
+    }
+    console::out(&counts);
+    Ok(())
 }
 
 fn doc(verb: Option<&str>) -> Result<()> {

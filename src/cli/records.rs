@@ -12,9 +12,11 @@ use crate::script::context::{project_of, registry};
 use super::console;
 
 /// The plots folder of a run, its project, and its record.
-struct Place {
-    plots: PathBuf,
-    root: PathBuf,
+pub struct Place {
+    /// The plots folder.
+    pub plots: PathBuf,
+    /// The project.
+    pub root: PathBuf,
     record: Record,
 }
 
@@ -22,26 +24,35 @@ impl Place {
     /// Of a script (its last run), or of a plots folder.
     fn find(target: &str) -> Result<Place> {
         let path = PathBuf::from(target);
-        let (plots, root) = if path.is_dir() {
-            (path.clone(), project_of(&path.join(crate::run::record::FILE)).map_err(|_| no_record(&path))?)
-        } else {
-            let root = project_of(&path)?;
-            let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-            (root.join("plots").join(name), root)
-        };
+        let plots = if path.is_dir() { path.clone() } else { plots_of(&path)? };
         if !plots.join(crate::run::record::FILE).is_file() {
             return Err(no_record(&plots));
         }
         let record = Record::read(&plots)?;
+        let plots = plots.canonicalize().map_err(|e| Error::io("open the folder of the run", &plots, e))?;
+        let root = record.run(None).map_or_else(|| plots.clone(), |run| run.project(&plots));
         Ok(Place { plots, root, record })
     }
 
-    fn run(&self, id: Option<&str>) -> Result<&Run> {
+    /// A run of the record, by default the last that ended well.
+    pub fn run(&self, id: Option<&str>) -> Result<&Run> {
         self.record.run(id).ok_or_else(|| match id {
             Some(id) => Error::user(format!("the record has no run {id}")).at(&self.plots),
             None => Error::user("the record holds no run").at(&self.plots),
         })
     }
+}
+
+/// Where a script leaves its record unless told otherwise; a bare name is that of a script in `scripts/`, or of one built in.
+fn plots_of(script: &Path) -> Result<PathBuf> {
+    let name = script.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let in_scripts = Path::new("scripts").join(format!("{name}.rhai"));
+    let project = match (script.exists(), in_scripts.exists()) {
+        (false, true) => project_of(&in_scripts)?,
+        (false, false) if Path::new("plots").join(&name).is_dir() => PathBuf::from("."),
+        _ => project_of(script)?,
+    };
+    Ok(project.join("plots").join(name))
 }
 
 fn no_record(path: &Path) -> Error {
@@ -50,8 +61,9 @@ fn no_record(path: &Path) -> Error {
         .at(path)
 }
 
-/// Re-hashes what the last run read and wrote.
-pub fn check(target: &str) -> Result<()> {
+/// Re-hashes what the last run read and wrote, and runs it again elsewhere if asked.
+pub fn check(target: &str, rerun: bool, threads: Option<usize>) -> Result<()> {
+    super::run::use_threads(threads)?;
     let place = Place::find(target)?;
     let checks = run::check(place.run(None)?, &place.root, &registry(), &Quiet::default())?;
     for note in &checks.notes {
@@ -59,7 +71,7 @@ pub fn check(target: &str) -> Result<()> {
     }
     let checks = checks.into_result()?;
     console::out(&format!("{} inputs and outputs of run {} are as recorded", checks.paths.len(), checks.run));
-    Ok(())
+    if rerun { super::rerun::check(&place) } else { Ok(()) }
 }
 
 /// Compares two runs: two plots folders (or scripts), or the last two runs of one.

@@ -33,7 +33,7 @@ fn run_on(args: &RunArgs, terminal: Terminal) -> i32 {
     let (result, summary) = match prepare(args, &terminal) {
         Err(e) => (Err(plain(e)), None),
         Ok((script, context)) => {
-            context.session.begin(record_of(&script), start_line(args));
+            context.session.begin(record_of(&script), start_line(args, &script));
             let result = on_own_thread(&script, &context);
             let error = result.as_ref().err().map(|e: &ScriptError| (&e.error, Some(context.cell()), e.place.map(|(line, _)| line)));
             let summary = context.session.finish(error).and_then(|summary| write_report(&context).map(|_| summary));
@@ -65,7 +65,7 @@ fn write_report(context: &Context) -> Result<()> {
 }
 
 /// The engine has a thread and a stack of its own: a deep recursion in a script must not end the program.
-fn on_own_thread(script: &Script, context: &Arc<Context>) -> Result<(), ScriptError> {
+pub fn on_own_thread(script: &Script, context: &Arc<Context>) -> Result<(), ScriptError> {
     let outcome = std::thread::scope(|s| {
         std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(s, || engine::run(script, context)).map(|t| t.join())
     });
@@ -93,7 +93,7 @@ fn last_line(result: &Result<(), ScriptError>, summary: Option<Summary>, start: 
 }
 
 /// The script as the record keeps it.
-fn record_of(script: &Script) -> record::Script {
+pub fn record_of(script: &Script) -> record::Script {
     let cells = script.cells.iter().map(|c| record::Cell {
         title: c.title.clone(),
         markdown: c.markdown,
@@ -104,9 +104,10 @@ fn record_of(script: &Script) -> record::Script {
     record::Script { hash: Hash::of(script.source.as_bytes()), text: script.source.clone(), cells: cells.collect() }
 }
 
-fn start_line(args: &RunArgs) -> record::Start {
+fn start_line(args: &RunArgs, script: &Script) -> record::Start {
     let command = std::iter::once("phangs-script".to_string()).chain(std::env::args().skip(1)).collect();
-    let title = Path::new(&args.file).file_stem().map_or(String::new(), |s| s.to_string_lossy().into_owned());
+    let name = || Path::new(&args.file).file_stem().map_or(String::new(), |s| s.to_string_lossy().into_owned());
+    let title = script.title().unwrap_or_else(name);
     record::Start { title, command, versions: Session::versions(&[]), ..Default::default() }
 }
 
@@ -114,20 +115,31 @@ fn plain(error: Error) -> ScriptError {
     ScriptError { error, file: String::new(), place: None, source_line: None }
 }
 
-fn prepare(args: &RunArgs, terminal: &Arc<Terminal>) -> Result<(Script, Arc<Context>)> {
-    if let Some(n) = args.threads {
-        if n == 0 {
-            return Err(Error::user("--threads is 0, but must be at least 1"));
+/// Sets the number of threads of this process.
+pub fn use_threads(threads: Option<usize>) -> Result<()> {
+    match threads {
+        Some(0) => Err(Error::user("--threads is 0, but must be at least 1")),
+        Some(n) => {
+            // Fails only if the pool is there already, which nothing before this has made.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+            Ok(())
         }
-        // Fails only if the pool is there already, which nothing before this has made.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+        None => Ok(()),
     }
+}
+
+fn prepare(args: &RunArgs, terminal: &Arc<Terminal>) -> Result<(Script, Arc<Context>)> {
+    use_threads(args.threads)?;
     let here = std::env::current_dir().map_err(|e| Error::io("find the current folder", ".", e))?;
-    let (script, project) = find_script(&args.file, &here)?;
+    let (script, project, taken) = find_script(&args.file, &here)?;
+    if let Some(taken) = taken.filter(|_| !args.quiet) {
+        console::out(&taken);
+    }
     let name = Path::new(&script.file).file_stem().map_or("script".into(), |s| s.to_string_lossy().into_owned());
     let setup = Setup {
         given: Given::read(&args.param, args.params.as_deref(), &here)?,
         plots: args.out.as_ref().map(|o| here.join(o)),
+        script_file: Some(here.join(&script.file)).filter(|file| file.is_file()),
         force: args.force,
         dry_run: args.dry_run,
         strict_build: args.strict_build,
@@ -137,31 +149,29 @@ fn prepare(args: &RunArgs, terminal: &Arc<Terminal>) -> Result<(Script, Arc<Cont
     Ok((script, Arc::new(Context::new(setup)?)))
 }
 
-/// The script of that path, else of that name in `scripts/`, else built in.
-fn find_script(file: &str, here: &Path) -> Result<(Script, PathBuf)> {
+/// The script of that path, else of that name in `scripts/`, else built in; with its project, and which one it is if that must
+/// be said.
+pub fn find_script(file: &str, here: &Path) -> Result<(Script, PathBuf, Option<String>)> {
     let path = here.join(file);
     if path.is_file() {
-        return Ok((engine::read(&path, file)?, project_of(&path)?));
+        return Ok((engine::read(&path, file)?, project_of(&path)?, None));
     }
     let with_ending = if file.ends_with(".rhai") { file.to_string() } else { format!("{file}.rhai") };
     let in_scripts = here.join("scripts").join(&with_ending);
     if !file.contains('/') && in_scripts.is_file() {
-        console::out(&format!("running scripts/{with_ending}"));
-        return Ok((engine::read(&in_scripts, &format!("scripts/{with_ending}"))?, project_of(&in_scripts)?));
+        let shown = format!("scripts/{with_ending}");
+        return Ok((engine::read(&in_scripts, &shown)?, project_of(&in_scripts)?, Some(format!("script: {shown}"))));
     }
     let bare = with_ending.strip_prefix("scripts/").unwrap_or(&with_ending);
     match builtin::script(bare) {
-        Some(source) => {
-            console::out(&format!("running {bare} as built into the program"));
-            Ok((Script::new(bare, source), here.to_path_buf()))
-        }
+        Some(source) => Ok((Script::new(bare, source), here.to_path_buf(), Some(format!("script: {bare}, as built into the program")))),
         None => Err(Error::user(format!("there is no script \"{file}\""))
             .hint(format!("give a path, or one of the built-in scripts: {}", builtin::names().collect::<Vec<_>>().join(", ")))),
     }
 }
 
 /// The first Ctrl-C asks the run to stop; a second one ends the program at once.
-fn on_interrupt(cancel: &Arc<AtomicBool>) -> Result<()> {
+pub fn on_interrupt(cancel: &Arc<AtomicBool>) -> Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, cancel.clone())
             .and_then(|_| signal_hook::flag::register(signal, cancel.clone()))

@@ -7,6 +7,7 @@ mod content;
 mod error;
 mod handle;
 mod header;
+mod history;
 mod read;
 mod table;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod write;
 pub use content::FitsFiles;
 pub use error::FitsError;
 pub use header::Header;
+pub use history::append_history;
 pub use read::{FitsCube, is_cube, open_cube, read_cube, read_header, read_image};
 pub use table::{Column, write_table};
 pub use write::{CubeWriter, Pixels, write_cube, write_image, write_mask};

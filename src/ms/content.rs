@@ -87,6 +87,17 @@ fn column_labels(table: &Path) -> BTreeMap<u32, Vec<String>> {
     labels
 }
 
+/// The sets at `path`: itself, or those directly in it.
+pub fn sets_below(path: &Path) -> Vec<PathBuf> {
+    let is_set = |p: &Path| p.join("table.dat").is_file() && p.join("SPECTRAL_WINDOW").is_dir();
+    if is_set(path) {
+        return vec![path.to_path_buf()];
+    }
+    let mut sets: Vec<PathBuf> = std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| is_set(p)).collect();
+    sets.sort();
+    sets
+}
+
 fn holds_table(folder: &Path, depth: usize) -> bool {
     if folder.join("table.dat").is_file() {
         return true;

@@ -35,7 +35,7 @@ pub mod write;
 
 pub use blocks::{ExecutionBlock, blocks};
 pub use column_reader::ColumnReader;
-pub use content::TableFolders;
+pub use content::{TableFolders, sets_below};
 pub use create::{SetLayout, SetWriter, write_set};
 pub use error::MsError;
 pub use history::{HistoryEntry, append_history};

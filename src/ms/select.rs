@@ -113,18 +113,24 @@ impl MeasurementSet {
         crate::error::Error::from(e).at(&self.path)
     }
 
-    /// The column that `datacolumn` means for this set.
-    pub fn data_column(&self, wanted: &str) -> Result<String, MsError> {
-        let existing = || self.columns.iter().filter(|c| c.contains("DATA") && !c.starts_with("DATA_DESC")).cloned().collect::<Vec<_>>();
+    /// The columns that `datacolumn` may mean; the first that a set has is meant.
+    pub fn data_column_names(wanted: &str) -> Vec<String> {
         if wanted == "auto" {
-            let found = ["CORRECTED_DATA", "DATA"].into_iter().find(|c| self.has_column(c));
-            return found.map(str::to_string).ok_or(MsError::NoColumn { column: "DATA".into(), nearest: None, existing: existing() });
+            return ["CORRECTED_DATA", "DATA"].map(str::to_string).to_vec();
         }
         // CASA's tasks say "corrected" and "model".
         let upper = wanted.to_uppercase();
-        let names = [wanted.to_string(), upper.clone(), format!("{upper}_DATA")];
-        if let Some(found) = names.into_iter().find(|n| self.has_column(n)) {
+        vec![wanted.to_string(), upper.clone(), format!("{upper}_DATA")]
+    }
+
+    /// The column that `datacolumn` means for this set.
+    pub fn data_column(&self, wanted: &str) -> Result<String, MsError> {
+        let existing = || self.columns.iter().filter(|c| c.contains("DATA") && !c.starts_with("DATA_DESC")).cloned().collect::<Vec<_>>();
+        if let Some(found) = MeasurementSet::data_column_names(wanted).into_iter().find(|n| self.has_column(n)) {
             return Ok(found);
+        }
+        if wanted == "auto" {
+            return Err(MsError::NoColumn { column: "DATA".into(), nearest: None, existing: existing() });
         }
         let existing = existing();
         let nearest = crate::options::nearest(wanted, existing.iter().map(String::as_str)).map(str::to_string);

@@ -170,11 +170,11 @@ fn look(line: &FileLine, path: &Path, registry: &Registry, notice: &dyn Reporter
 
 fn notes(run: &Run, root: &Path, notice: &dyn Reporter) -> Vec<String> {
     let mut notes = Vec::new();
-    let script = root.join(&run.start.script);
-    if let (Some(recorded), Ok(now)) = (run.start.script_hash, hash_file(&script, notice))
+    let file = &run.start.file;
+    if let (Some(recorded), Ok(now)) = (run.start.script_hash, hash_file(&root.join(file), notice))
         && recorded != now
     {
-        notes.push(format!("{} was edited since the run; the record holds the text that ran", run.start.script));
+        notes.push(format!("{file} was edited since the run; the record holds the text that ran"));
     }
     if run.end.is_none() {
         notes.push("the run has no end line: it was killed, or still runs".to_string());

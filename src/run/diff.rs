@@ -190,13 +190,7 @@ fn step_words(a: &Step, b: &Step) -> Vec<String> {
     if a.version != b.version {
         what.push(Reason::Version { was: a.version, is: b.version }.to_string());
     }
-    let (was, is) = (leaves(&a.args), leaves(&b.args));
-    for name in was.keys().chain(is.keys()).collect::<std::collections::BTreeSet<_>>() {
-        if was.get(name) != is.get(name) {
-            let reason = Reason::Argument { name: name.clone(), was: was.get(name).cloned(), is: is.get(name).cloned() };
-            what.push(reason.to_string());
-        }
-    }
+    what.extend(argument_words(a, b));
     for input in &b.inputs {
         if let Some(earlier) = a.inputs.iter().find(|i| i.path == input.path)
             && earlier.state.seen_by(&earlier.only) != input.state.seen_by(&input.only)
@@ -207,10 +201,32 @@ fn step_words(a: &Step, b: &Step) -> Vec<String> {
     what
 }
 
+/// Arguments that differ. One that is the record of an earlier step differs in many places, which that step tells better.
+fn argument_words(a: &Step, b: &Step) -> Vec<String> {
+    const TOLD: usize = 3;
+    let (was, is) = (leaves(&a.args), leaves(&b.args));
+    let names: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let mut by_argument: Vec<(&str, Vec<String>)> = Vec::new();
+    for name in names.into_iter().filter(|n| was.get(*n) != is.get(*n)) {
+        let head = name.split(['.', '[']).next().unwrap_or(name);
+        let words = Reason::Argument { name: name.clone(), was: was.get(name).cloned(), is: is.get(name).cloned() }.to_string();
+        match by_argument.last_mut() {
+            Some((last, all)) if *last == head => all.push(words),
+            _ => by_argument.push((head, vec![words])),
+        }
+    }
+    let told = |(head, all): (&str, Vec<String>)| match all.len() {
+        n if n > TOLD => vec![format!("{head} differs in {n} places")],
+        _ => all,
+    };
+    by_argument.into_iter().flat_map(told).collect()
+}
+
 fn numbers(a: &Step, b: &Step, tolerance: f64) -> Vec<Moved> {
     let (was, is) = (leaves(&a.value), leaves(&b.value));
     let names: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
-    let all = names.into_iter().map(|n| {
+    // names with `$` are not fields that a script can read: summaries, and what figures need
+    let all = names.into_iter().filter(|n| !n.contains('$')).map(|n| {
         let label = if n.is_empty() { b.verb.clone() } else { format!("{}.{n}", b.verb) };
         moved(label, was.get(n), is.get(n))
     });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::run::reason::{Reason, leaves};
-use crate::run::store::{Entry, EntryRead, Store};
+use crate::run::store::{Entry, EntryRead};
 
 /// What is compared with an earlier step.
 pub(crate) struct Now<'a> {
@@ -20,7 +20,7 @@ pub(crate) struct Now<'a> {
 }
 
 /// The nearest earlier step: same outputs first, then the most equal arguments, then the newest.
-pub(crate) fn nearest(store: &Store, now: &Now) -> Option<Entry> {
+pub(crate) fn nearest(earlier: &[Entry], now: &Now) -> Option<Entry> {
     let mine = leaves(now.canonical);
     let score = |e: &Entry| {
         let same_outputs = e.outputs.iter().filter(|o| now.outputs.contains(&o.path)).count();
@@ -29,10 +29,9 @@ pub(crate) fn nearest(store: &Store, now: &Now) -> Option<Entry> {
         let equal = mine.iter().filter(|(name, value)| theirs.get(*name) == Some(value)).count();
         (same_outputs, same_inputs, equal)
     };
-    let all = store.entries(now.verb);
     // a step that writes elsewhere is another step, not an earlier one; entries come oldest first, and the last maximum is taken
-    let related = all.into_iter().filter(|e| now.outputs.is_empty() || e.outputs.iter().any(|o| now.outputs.contains(&o.path)));
-    related.map(|e| (score(&e), e)).max_by(|a, b| a.0.cmp(&b.0)).map(|(_, e)| e)
+    let related = earlier.iter().filter(|e| now.outputs.is_empty() || e.outputs.iter().any(|o| now.outputs.contains(&o.path)));
+    related.map(|e| (score(e), e)).max_by(|a, b| a.0.cmp(&b.0)).map(|(_, e)| e.clone())
 }
 
 /// Everything in which `now` differs from `then`.
@@ -64,7 +63,10 @@ fn changed_arguments(then: &Entry, now: &Now) -> Vec<Reason> {
         was.get(*name) != is.get(*name) && was_meant.get(head) != is_meant.get(head)
     };
     let reason = |name: &String| Reason::Argument { name: name.clone(), was: was.get(name).cloned(), is: is.get(name).cloned() };
-    names.into_iter().filter(differs).map(reason).collect()
+    let changed: Vec<&String> = names.into_iter().filter(differs).collect();
+    // names with `$` are summaries, and what figures need: they say nothing that the others do not
+    let own = changed.iter().any(|n| !n.contains('$'));
+    changed.into_iter().filter(|n| !own || !n.contains('$')).map(reason).collect()
 }
 
 fn top(value: &Value) -> std::collections::BTreeMap<&str, &Value> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::run::hash::Hash;
+use crate::run::key::stored_in;
 use crate::run::lock::Lock;
 use crate::run::store::{Entry, Store, remove};
 
@@ -55,7 +56,7 @@ pub fn gc(store: &Store, keeping: Keeping, dry: bool) -> Result<Dropped> {
             remove(&e.file)?;
         }
     }
-    let keep = within_cap(&recent, keeping.cap_bytes);
+    let keep = within_cap(store, &recent, keeping.cap_bytes);
     for (file, hash, size, changed) in blobs(store) {
         if keep.contains(&hash) || age(changed) < GRACE {
             dropped.kept_bytes += size;
@@ -93,18 +94,23 @@ fn used(store: &Store) -> Vec<Used> {
     all
 }
 
-/// Blobs of the most recently used steps, as many as fit.
-fn within_cap(recent: &[Used], cap: u64) -> BTreeSet<Hash> {
+/// Blobs of the most recently used steps, as many as fit; those that values refer to come before stored outputs.
+fn within_cap(store: &Store, recent: &[Used], cap: u64) -> BTreeSet<Hash> {
     let mut keep = BTreeSet::new();
     let mut total = 0;
-    for e in recent {
-        let outputs = e.entry.outputs.iter().filter(|o| o.stored.is_some());
-        let size: u64 = outputs.clone().map(|o| o.state.size).sum();
-        if total + size > cap {
-            break;
+    let mut take = |all: Vec<Hash>, total: &mut u64| {
+        let size: u64 = all.iter().filter(|h| !keep.contains(*h)).map(|h| store.size_of(h)).sum();
+        if *total + size <= cap {
+            *total += size;
+            keep.extend(all);
         }
-        total += size;
-        keep.extend(outputs.flat_map(|o| o.stored.iter().flatten()).map(|f| f.blob));
+    };
+    for e in recent {
+        take(stored_in(&e.entry.value), &mut total);
+    }
+    for e in recent {
+        let files = e.entry.outputs.iter().flat_map(|o| o.stored.iter().flatten());
+        take(files.map(|f| f.blob).collect(), &mut total);
     }
     keep
 }
@@ -129,6 +135,11 @@ fn drop_leftovers(store: &Store) -> Result<()> {
     let temporary = |p: &PathBuf| p.extension().is_some_and(|x| x == "tmp");
     for folder in ["owners", "pending", "edits"].map(|f| store.folder().join(f)).into_iter().chain(files(&store.folder().join("steps"))) {
         for file in files(&folder).into_iter().filter(|p| old(p) && temporary(p)) {
+            remove(&file)?;
+        }
+    }
+    for file in files(&store.folder().join("locks")).into_iter().filter(|p| old(p)) {
+        if let Some(_held) = Lock::try_take(&file)? {
             remove(&file)?;
         }
     }

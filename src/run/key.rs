@@ -144,6 +144,18 @@ pub fn map_texts(value: &Value, replace: &dyn Fn(&str) -> Option<String>) -> Val
     }
 }
 
+/// The blobs that a value refers to: `{"$stored": hash}`, see [`Store::put`](crate::run::Store::put).
+pub fn stored_in(value: &Value) -> Vec<Hash> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(stored_in).collect(),
+        Value::Object(map) => match map.get("$stored").and_then(Value::as_str).and_then(Hash::from_hex) {
+            Some(hash) => vec![hash],
+            None => map.values().flat_map(stored_in).collect(),
+        },
+        _ => Vec::new(),
+    }
+}
+
 /// The name of an absolute path: relative to `root` where inside it.
 pub fn name_of(absolute: &std::path::Path, root: &std::path::Path) -> String {
     let inside = absolute.strip_prefix(root).map(PathBuf::from);

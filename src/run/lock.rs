@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,7 +30,9 @@ impl Lock {
             .map_err(|e| Error::io("open the lock", path, e))?;
         // SAFETY: flock only reads the descriptor, which lives as long as `file`.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-            return Ok(Some(Lock { _file: file }));
+            // `gc` may have deleted the file between opening and locking: then others lock another file
+            let same = std::fs::metadata(path).and_then(|now| Ok(now.ino() == file.metadata()?.ino()));
+            return Ok(same.unwrap_or(false).then_some(Lock { _file: file }));
         }
         let e = std::io::Error::last_os_error();
         match e.raw_os_error() {
@@ -48,6 +51,7 @@ impl Lock {
                 return Ok(lock);
             }
             notice.check()?;
+            notice.progress("waiting for another run", 0, 1);
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(100));
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::notice::{Reporter, Warning};
-use crate::run::content::{Looking, State};
+use crate::run::content::Looking;
 use crate::run::error::RunError;
 use crate::run::hash::Hash;
 use crate::run::inplace::Reached;
@@ -122,6 +122,7 @@ impl Session {
         let history = record::history(&self.run, &call.verb, call.version, &p.key);
         let context = StepContext::new(notice, history, p.key);
         let before_s = clock.elapsed().as_secs_f64();
+        self.note_peak();
         let meter = Meter::start();
         let done = work(&context);
         let usage = meter.read();
@@ -202,7 +203,7 @@ impl Session {
         if output.exempt || call.overwrite || left_by_the_dead() {
             return Ok(());
         }
-        let is = self.registry.state(&output.path, &self.memo, Looking::default(), notice)?.hash;
+        let is = self.look(&output.path, Looking::default(), notice)?.0.hash;
         if self.store.wrote(&output.name, &is) {
             return Ok(());
         }
@@ -243,7 +244,7 @@ impl Session {
 
     fn finished_output(&self, p: &Prepared, place: (PathBuf, String, bool), notice: &dyn Reporter) -> Result<EntryOutput> {
         let (path, name, in_place) = place;
-        let state = self.registry.state(&path, &self.memo, Looking { own: true, fresh: false }, notice)?;
+        let (state, _) = self.look(&path, Looking { own: true, fresh: false }, notice)?;
         let before = p.edit.as_ref().filter(|_| in_place).map(|e| e.disk.clone());
         // the store is a convenience: where it has no room the output is made again when it is missed
         let stored = if in_place { None } else { self.store.keep(&path, notice).unwrap_or(None) };
@@ -256,7 +257,7 @@ impl Session {
             if p.outputs.iter().any(|o| o.path.starts_with(&input.path)) || stamps_below(&input.path)? == input.stamps {
                 continue;
             }
-            let is: State = self.registry.state(&input.path, &self.memo, Looking::default(), notice)?;
+            let (is, _) = self.look(&input.path, Looking::default(), notice)?;
             if is.seen_by(&input.entry.only) != input.entry.seen {
                 let parts = input.entry.state.differing(&is, &input.entry.only).join(", ");
                 let parts = if parts.is_empty() { "its bytes".to_string() } else { parts };
@@ -338,6 +339,7 @@ impl Session {
     ) -> Result<StepResult> {
         let outputs: Vec<String> = entry.outputs.iter().map(|o| o.path.clone()).collect();
         let index = lock(&self.counts).add(status, &outputs);
+        self.note_writers(call, p, entry);
         let value = self.unpacked(&entry.value, &p.inputs);
         if !self.options.dry_run {
             let line = self.line(call, p, entry, status, &because, index, &value, overhead_s);
@@ -355,6 +357,21 @@ impl Session {
             usage: entry.usage,
             overhead_s,
         })
+    }
+
+    /// Warns if another step of this run wrote the same file: then neither is ever done for good.
+    fn note_writers(&self, call: &StepCall, p: &Prepared, entry: &Entry) {
+        let made = p.outputs.iter().filter(|o| !o.in_place).map(|o| &o.name);
+        for path in made.chain(entry.figures.iter().map(|f| &f.path)) {
+            let earlier = lock(&self.writers).insert(path.clone(), p.key);
+            if earlier.is_some_and(|key| key != p.key) {
+                let message = format!("{path} is written by two steps of this script, the later one by `{}`", call.verb);
+                self.warn(
+                    call.cell,
+                    Warning::new("written-twice", message).hint("give each its own file: both are done again in every run"),
+                );
+            }
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one line of the record")]
@@ -384,6 +401,8 @@ impl Session {
             stored: o.stored.is_some(),
         };
         Step {
+            facts: None,
+            same_as: None,
             run: self.run.clone(),
             index,
             key: entry.key,

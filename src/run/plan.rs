@@ -11,10 +11,10 @@ use crate::run::error::RunError;
 use crate::run::explain::{Now, differences, nearest};
 use crate::run::hash::Hash;
 use crate::run::inplace::{Reached, leads};
-use crate::run::key::{Ingredients, Meaning, Stands, spellings};
+use crate::run::key::{Ingredients, Meaning, Stands, spellings, stored_in};
 use crate::run::memo::Stamp;
 use crate::run::reason::Reason;
-use crate::run::session::{Session, lock, stamp_of};
+use crate::run::session::{Session, lock};
 use crate::run::step::StepCall;
 use crate::run::store::{Entry, EntryOutput, EntryRead};
 
@@ -104,8 +104,7 @@ impl Session {
             if std::fs::metadata(&path).is_err() {
                 return Err(RunError::NoInput { verb: call.verb.clone(), path }.located());
             }
-            let stamps = stamps_below(&path)?;
-            let disk = self.registry.state(&path, &self.memo, Looking::default(), notice)?;
+            let (disk, stamps) = self.look(&path, Looking::default(), notice)?;
             let meant = self.meant(&path, &name, &disk);
             let (state, behind) = meant.map_or((disk, false), |meant| (meant, true));
             let seen = state.seen_by(&read.only);
@@ -132,7 +131,7 @@ impl Session {
                 return Err(RunError::NoInput { verb: call.verb.clone(), path: o.path.clone() }.located());
             }
             Some(o) => {
-                let disk = self.registry.state(&o.path, &self.memo, Looking::default(), notice)?;
+                let (disk, _) = self.look(&o.path, Looking::default(), notice)?;
                 let meant = self.meant(&o.path, &o.name, &disk).unwrap_or_else(|| disk.clone());
                 Some(EditOf { path: o.path.clone(), name: o.name.clone(), disk, meant })
             }
@@ -140,6 +139,8 @@ impl Session {
         let edited = edit.as_ref().map(|e| e.path.clone());
         // what is edited in place counts by the state before, which enters below, and not as an input of its own
         let inputs: Vec<Input> = inputs.into_iter().filter(|i| Some(&i.path) != edited.as_ref()).collect();
+        let (mut inputs, mut outputs) = (inputs, outputs);
+        self.learn_spellings(&call.args, &mut inputs, &mut outputs);
         let meanings: Vec<Meaning> = inputs.iter().map(|i| i.meaning.clone()).chain(outputs.iter().map(|o| o.meaning.clone())).collect();
         let also_read: Vec<Hash> = inputs.iter().filter(|i| !is_named(&call.args, &i.meaning)).map(|i| i.entry.seen).collect();
         let build = self.options.strict_build.then_some(self.options.build.as_str());
@@ -160,6 +161,25 @@ impl Session {
         Ok(Prepared { verb: call.verb.clone(), inputs, outputs, edit, canonical, key, base })
     }
 
+    /// Arguments may spell a path in ways of their own (`../x/a.ms`): those that lead to an input or output are taken for it.
+    fn learn_spellings(&self, args: &Value, inputs: &mut [Input], outputs: &mut [Output]) {
+        const LONGEST: usize = 4096;
+        let mut texts = Vec::new();
+        all_texts(args, &mut texts);
+        for text in texts.into_iter().filter(|t| !t.is_empty() && t.len() < LONGEST && !t.contains('\n')) {
+            for spelling in std::iter::once(text).chain(text.rsplit_once('#').map(|(path, _)| path)) {
+                let place = self.place(spelling);
+                let of_inputs = inputs.iter_mut().filter(|i| i.path == place).map(|i| &mut i.meaning);
+                let of_outputs = outputs.iter_mut().filter(|o| o.path == place).map(|o| &mut o.meaning);
+                for meaning in of_inputs.chain(of_outputs) {
+                    if !meaning.spellings.iter().any(|s| s == spelling) {
+                        meaning.spellings.push(spelling.to_string());
+                    }
+                }
+            }
+        }
+    }
+
     /// Whether the step is done.
     pub(crate) fn decide(&self, call: &StepCall, p: &Prepared, notice: &dyn Reporter) -> Result<Decision> {
         let reasons = || self.reasons(call, p);
@@ -173,6 +193,9 @@ impl Session {
             return Ok(Decision::Run(vec![Reason::Forced]));
         }
         let Some(mut entry) = self.store.entry(&call.verb, &p.key) else { return Ok(Decision::Run(reasons())) };
+        if !stored_in(&entry.value).iter().all(|hash| self.store.holds(hash)) {
+            return Ok(Decision::Run(vec![Reason::ValueMissing]));
+        }
         let (mut missing, mut lost) = (Vec::new(), Vec::new());
         for (i, output) in entry.outputs.iter_mut().enumerate() {
             let Some(reason) = self.look_at_output(output, notice)? else { continue };
@@ -193,7 +216,7 @@ impl Session {
         if std::fs::metadata(&path).is_err() {
             return Ok(Some(Reason::OutputMissing { path: output.path.clone() }));
         }
-        let disk = self.registry.state(&path, &self.memo, Looking::default(), notice)?;
+        let (disk, _) = self.look(&path, Looking::default(), notice)?;
         if disk.hash == output.state.hash {
             lock(&self.reached).insert(path, Reached { state: disk.clone(), disk: disk.hash });
             output.state = disk;
@@ -225,7 +248,8 @@ impl Session {
         let reads: Vec<EntryRead> = p.inputs.iter().map(|i| i.entry.clone()).collect();
         let outputs: Vec<String> = p.outputs.iter().map(|o| o.name.clone()).collect();
         let now = self.now(call, p, &reads, &outputs);
-        let found = nearest(&self.store, &now).map(|then| differences(&then, &now, self.options.strict_build)).unwrap_or_default();
+        let found =
+            nearest(&self.earlier(now.verb), &now).map(|then| differences(&then, &now, self.options.strict_build)).unwrap_or_default();
         if found.is_empty() { vec![Reason::FirstTime] } else { found }
     }
 
@@ -244,7 +268,16 @@ impl Session {
             tables: &call.tables,
             build: &self.options.build,
         };
-        nearest(&self.store, &now)
+        nearest(&self.earlier(now.verb), &now)
+    }
+}
+
+fn all_texts<'v>(value: &'v Value, out: &mut Vec<&'v str>) {
+    match value {
+        Value::String(text) => out.push(text),
+        Value::Array(items) => items.iter().for_each(|v| all_texts(v, out)),
+        Value::Object(map) => map.values().for_each(|v| all_texts(v, out)),
+        _ => {}
     }
 }
 
@@ -264,5 +297,5 @@ pub(crate) fn stamps_below(path: &Path) -> Result<Vec<Stamp>> {
         return Ok(std::fs::metadata(path).ok().map(|m| Stamp::of(&m)).into_iter().collect());
     }
     let files = crate::run::content::files_below(path)?;
-    Ok(files.iter().filter_map(|(_, f)| f.as_ref().and_then(|f| stamp_of(f))).collect())
+    Ok(files.iter().filter_map(|(_, f)| std::fs::metadata(f.as_ref()?).ok().map(|m| Stamp::of(&m))).collect())
 }

@@ -56,6 +56,8 @@ pub enum Reason {
         /// The output.
         path: String,
     },
+    /// A part of its value is not in the store any more.
+    ValueMissing,
     /// An output is not as the step wrote it.
     OutputChanged {
         /// The output.
@@ -91,6 +93,7 @@ impl fmt::Display for Reason {
             }
             Reason::Build => write!(f, "the program was built anew (--strict-build)"),
             Reason::OutputMissing { path } => write!(f, "{path} is not there"),
+            Reason::ValueMissing => write!(f, "its value is not in the store any more"),
             Reason::OutputChanged { path } => write!(f, "{path} is not as it was written"),
             Reason::BeforeEdit { path } => write!(f, "{path} is as before the edit"),
             Reason::Forced => write!(f, "--force"),

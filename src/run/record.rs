@@ -1,5 +1,6 @@
 //! The record of runs, `run.jsonl`: one line for what happened, appended, never rewritten.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -136,8 +137,13 @@ pub struct Start {
     pub run: String,
     /// When, UTC.
     pub time: String,
-    /// The script, relative to the project.
+    /// Name of the script.
     pub script: String,
+    /// Its file, relative to the project; empty for a script that is no file.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub file: String,
+    /// The project's folder, seen from the record's: relative where the record lies inside it.
+    pub project: String,
     /// Hash of its text.
     pub script_hash: Option<Hash>,
     /// What the script is called.
@@ -221,6 +227,12 @@ pub struct FileLine {
 /// A step was done, skipped or restored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
+    /// Hash of what [`Step::facts`] holds, on the line that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Hash>,
+    /// Hash of the same facts on an earlier line of the record, which are then left out here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<Hash>,
     /// Run id.
     pub run: String,
     /// Count of the step in its run, from 1.
@@ -247,14 +259,19 @@ pub struct Step {
     /// The run that executed it; another than `run` where it was not done again.
     pub made_by: String,
     /// Arguments with defaults filled in.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub args: Value,
     /// What it read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<FileLine>,
     /// What it wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<FileLine>,
     /// What it returned.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub value: Value,
     /// What it warned about when it was executed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// How good the result is.
     pub quality: Quality,
@@ -273,6 +290,54 @@ pub struct Step {
     /// Relative difference up to which another execution counts as the same; absent for the same bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
+}
+
+impl Step {
+    /// What is long and mostly the same in the next run.
+    fn facts(&mut self) -> [Value; 5] {
+        let take = |lines: &mut Vec<FileLine>| serde_json::to_value(std::mem::take(lines)).unwrap_or_default();
+        let files = [take(&mut self.inputs), take(&mut self.outputs)];
+        let [inputs, outputs] = files;
+        let warnings = serde_json::to_value(std::mem::take(&mut self.warnings)).unwrap_or_default();
+        [std::mem::take(&mut self.args), inputs, outputs, std::mem::take(&mut self.value), warnings]
+    }
+
+    /// Leaves out what an earlier line of the record says, or says that this line is the first.
+    fn shorten(&mut self, known: &mut BTreeSet<Hash>) {
+        let mut short = self.clone();
+        let text = Value::from(short.facts().to_vec()).to_string();
+        let hash = Hash::of(text.as_bytes());
+        if known.insert(hash) {
+            self.facts = Some(hash);
+        } else {
+            *self = Step { same_as: Some(hash), ..short };
+        }
+    }
+
+    /// Fills in what an earlier line says.
+    fn complete(&mut self, earlier: &Step) {
+        self.args = earlier.args.clone();
+        self.inputs = earlier.inputs.clone();
+        self.outputs = earlier.outputs.clone();
+        self.value = earlier.value.clone();
+        self.warnings = earlier.warnings.clone();
+    }
+}
+
+/// Leaves out of the lines of steps what earlier lines say; `known` are the hashes of those.
+pub fn shorten(lines: &mut [Line], known: &mut BTreeSet<Hash>) {
+    for line in lines {
+        if let Line::Step(step) = line {
+            step.shorten(known);
+        }
+    }
+}
+
+/// Hashes of the facts in the record of `folder`.
+pub fn known_facts(folder: &Path) -> BTreeSet<Hash> {
+    const MARK: &str = "{\"type\":\"step\",\"facts\":\"";
+    let text = std::fs::read_to_string(folder.join(FILE)).unwrap_or_default();
+    text.lines().filter_map(|l| Hash::from_hex(l.strip_prefix(MARK)?.split('"').next()?)).collect()
 }
 
 /// A cell printed.
@@ -502,6 +567,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// The project's folder of a run whose record lies in `plots`; paths of the record start there.
+    pub fn project(&self, plots: &Path) -> PathBuf {
+        let path = plots.join(&self.start.project);
+        path.canonicalize().unwrap_or(path)
+    }
     /// Its steps, in order.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.lines.iter().filter_map(|l| if let Line::Step(s) = l { Some(s.as_ref()) } else { None })
@@ -540,8 +610,20 @@ impl Record {
     fn parse(text: &str) -> Record {
         let mut record = Record::default();
         let mut scripts: Vec<Script> = Vec::new();
+        let mut facts: BTreeMap<Hash, Step> = BTreeMap::new();
         for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
             match serde_json::from_str::<Line>(line) {
+                Ok(Line::Step(mut step)) => {
+                    match step.same_as.map(|hash| facts.get(&hash)) {
+                        Some(Some(earlier)) => step.complete(earlier),
+                        Some(None) => record.unreadable.push(i + 1),
+                        None => {}
+                    }
+                    if let Some(hash) = step.facts {
+                        facts.insert(hash, (*step).clone());
+                    }
+                    record.take(Line::Step(step), &mut scripts);
+                }
                 Ok(line) => record.take(line, &mut scripts),
                 Err(_) => record.unreadable.push(i + 1),
             }

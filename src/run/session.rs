@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -15,14 +16,15 @@ use crate::run::hash::Hash;
 use crate::run::inplace::Reached;
 use crate::run::key::name_of;
 use crate::run::lock::Patient;
-use crate::run::memo::{Memo, Stamp};
+use crate::run::memo::{self, How, Memo, Stamp};
+use crate::run::plan::stamps_below;
 use crate::run::record::{
     self, End, Failure, Figure, FileLine, Line, ModuleLine, Outcome, Parameter, ParameterLine, Print, Remark, Script, Start, Table,
 };
 use crate::run::step::Counts;
-use crate::run::store::{self, Pending, Store};
+use crate::run::store::{self, Entry, Pending, Store};
 use crate::run::time;
-use crate::run::usage::{Machine, Meter};
+use crate::run::usage::{Machine, Meter, Usage};
 
 /// What a run is to do.
 #[derive(Debug, Clone, Default)]
@@ -31,8 +33,10 @@ pub struct SessionOptions {
     pub root: PathBuf,
     /// Folder of figures, report and record; what is in it may be overwritten. `None` keeps no record.
     pub plots: Option<PathBuf>,
-    /// The script, by its name in the project.
+    /// Name of the script.
     pub script: String,
+    /// The file of the script; without it nobody can notice that it was edited.
+    pub script_file: Option<PathBuf>,
     /// Do every step again.
     pub force: bool,
     /// Do nothing and say what would be done.
@@ -63,6 +67,18 @@ pub struct Session {
     pub(crate) stale: Mutex<BTreeSet<PathBuf>>,
     /// Lines that are not in the record yet.
     waiting: Mutex<Vec<Line>>,
+    /// Steps of earlier runs by verb, read when the first step of the verb must run.
+    earlier: Mutex<BTreeMap<String, Arc<Vec<Entry>>>>,
+    /// Facts of steps that the record holds, and the folder it lies in.
+    known: Mutex<Option<(PathBuf, BTreeSet<Hash>)>>,
+    /// Hash of the script as it was read.
+    script_hash: Mutex<Option<Hash>>,
+    /// States that this run took, with the stamps that they hold for.
+    states: Mutex<BTreeMap<PathBuf, (Vec<Stamp>, State)>>,
+    /// Key of the step that wrote a file in this run.
+    pub(crate) writers: Mutex<BTreeMap<String, Hash>>,
+    /// Largest resident memory of the steps so far, in bytes.
+    peak: AtomicU64,
     meter: Meter,
 }
 
@@ -89,7 +105,7 @@ impl Session {
     pub fn open(options: SessionOptions, registry: Registry) -> Result<Session> {
         let meter = Meter::start();
         let root = options.root.canonicalize().map_err(|e| Error::io("open the project's folder", &options.root, e))?;
-        let store = Store::open(&root);
+        let store = if options.dry_run { Store::open(&root) } else { Store::create(&root) };
         let plots = options.plots.as_ref().map(|p| resolve(&root, p));
         let memo = store.memo();
         let session = Session {
@@ -103,6 +119,12 @@ impl Session {
             reached: Mutex::default(),
             stale: Mutex::default(),
             waiting: Mutex::default(),
+            earlier: Mutex::default(),
+            known: Mutex::default(),
+            script_hash: Mutex::default(),
+            states: Mutex::default(),
+            writers: Mutex::default(),
+            peak: AtomicU64::new(0),
             meter,
             options,
         };
@@ -154,9 +176,37 @@ impl Session {
         name_of(&self.place(path), &self.root)
     }
 
+    /// The steps of earlier runs with this verb, the newest last.
+    pub(crate) fn earlier(&self, verb: &str) -> Arc<Vec<Entry>> {
+        lock(&self.earlier).entry(verb.to_string()).or_insert_with(|| Arc::new(self.store.entries(verb))).clone()
+    }
+
     /// State of a path by memo or by reading it.
     pub fn state(&self, path: impl AsRef<Path>, notice: &dyn Reporter) -> Result<State> {
-        self.registry.state(&self.place(path), &self.memo, Looking::default(), notice)
+        Ok(self.look(&self.place(path), Looking::default(), notice)?.0)
+    }
+
+    /// State of an absolute path, with the stamps of its files from before it was taken. A state that this run took before is
+    /// used again while all stamps are the same: opening the tables of a set for their rows costs more than its memo.
+    pub(crate) fn look(&self, path: &Path, looking: Looking, notice: &dyn Reporter) -> Result<(State, Vec<Stamp>)> {
+        let stamps = stamps_below(path)?;
+        if let Some((same, state)) = lock(&self.states).get(path)
+            && *same == stamps
+        {
+            return Ok((State { how: How::Memo, ..state.clone() }, stamps));
+        }
+        let settled = stamps.iter().all(|s| s.age() >= memo::STRICT);
+        let state = self.registry.state(path, &self.memo, looking, notice)?;
+        // what the memo itself would not trust is looked at again
+        if settled || state.how == How::Memo {
+            lock(&self.states).insert(path.to_path_buf(), (stamps.clone(), state.clone()));
+        }
+        Ok((state, stamps))
+    }
+
+    /// Remembers the high-water mark of memory before it is set back for the next step.
+    pub(crate) fn note_peak(&self) {
+        self.peak.fetch_max(crate::run::usage::peak_bytes(), Ordering::Relaxed);
     }
 
     /// The first line of the run; `run`, `time`, `machine`, `threads`, `seed`, `build` and `script` are filled in.
@@ -169,6 +219,8 @@ impl Session {
         start.build = self.options.build.clone();
         start.script = self.options.script.clone();
         start.script_hash = Some(script.hash);
+        start.file = self.options.script_file.as_ref().map(|f| self.name(f)).unwrap_or_default();
+        *lock(&self.script_hash) = Some(script.hash);
         start.forced = self.options.force;
         lock(&self.waiting).extend([Line::Script(script), Line::Start(Box::new(start))]);
     }
@@ -212,7 +264,10 @@ impl Session {
     /// Writes the last line of the run. `error` is what stopped it, with the cell and line where.
     pub fn finish(&self, error: Option<(&Error, Option<usize>, Option<usize>)>) -> Result<Summary> {
         let counts = self.counts();
-        let usage = self.meter.read();
+        self.note_peak();
+        let usage = Usage { peak_bytes: self.peak.load(Ordering::Relaxed), ..self.meter.read() };
+        let odd = self.loose_ends().into_iter().chain(self.edited_script());
+        odd.for_each(|warning| self.warn(None, warning));
         let outcome = error.map_or(Outcome::Done, |(e, _, _)| Outcome::of(e));
         let end = End {
             run: self.run.clone(),
@@ -237,6 +292,16 @@ impl Session {
         })
     }
 
+    /// A warning if the script on disk is not the one that ran.
+    fn edited_script(&self) -> Option<Warning> {
+        let (ran, file) = (*lock(&self.script_hash), self.options.script_file.as_ref()?);
+        let now = crate::run::hash::hash_file(&self.place(file), &Patient).ok();
+        (ran.is_some() && now != ran).then(|| {
+            Warning::new("script-edited", "the script was edited while it ran; the record holds the text that ran")
+                .hint("run it again to see what the new text does")
+        })
+    }
+
     /// Appends what waits and `lines` to the record. A step that was skipped is true anyway: its line need not be `durable`.
     pub(crate) fn write(&self, lines: Vec<Line>, durable: bool) -> Result<()> {
         let mut all = std::mem::take(&mut *lock(&self.waiting));
@@ -244,7 +309,29 @@ impl Session {
         let Some(plots) = self.plots().filter(|_| !self.options.dry_run) else { return Ok(()) };
         let known = |line: &Line| matches!(line, Line::Script(script) if record::holds_script(&plots, &script.hash));
         all.retain(|line| !known(line));
-        record::Writer::in_folder(&plots)?.append(&all, durable)
+        for line in &mut all {
+            if let Line::Start(start) = line {
+                start.project = way(&plots, &self.root);
+            }
+        }
+        self.shorten(&plots, &mut all);
+        let written = record::Writer::in_folder(&plots).and_then(|w| w.append(&all, durable));
+        if written.is_err() {
+            *lock(&self.known) = None;
+        }
+        written
+    }
+
+    /// Leaves out what the record says already, so that it hardly grows by runs that do nothing.
+    fn shorten(&self, plots: &Path, lines: &mut [Line]) {
+        let mut known = lock(&self.known);
+        match known.as_mut().filter(|(folder, _)| folder == plots) {
+            Some((_, known)) => record::shorten(lines, known),
+            None => {
+                let (_, known) = known.insert((plots.to_path_buf(), record::known_facts(plots)));
+                record::shorten(lines, known);
+            }
+        }
     }
 
     /// Steps of dead processes that were cut short: remembers what they left, deletes their temporary files.
@@ -291,6 +378,14 @@ impl Session {
     pub fn versions(extra: &[(&str, String)]) -> Map<String, Value> {
         let own = ("phangs-script", env!("CARGO_PKG_VERSION").to_string());
         std::iter::once(&own).chain(extra).map(|(name, version)| (name.to_string(), Value::String(version.clone()))).collect()
+    }
+}
+
+/// The way from a folder to the project it lies in, for example `../..`, so that both can be moved; else the absolute path.
+fn way(from: &Path, root: &Path) -> String {
+    match from.strip_prefix(root) {
+        Ok(inside) => inside.components().map(|_| "..").collect::<Vec<_>>().join("/"),
+        Err(_) => root.to_string_lossy().into_owned(),
     }
 }
 

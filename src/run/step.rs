@@ -19,7 +19,8 @@ pub struct StepCall {
     pub verb: String,
     /// Its version: raised by hand when its numbers change.
     pub version: u32,
-    /// Arguments by name, defaults filled in. A path that is also among `reads` counts by its content.
+    /// Arguments by name, defaults filled in. A path that is also among `reads` counts by its content: a verb whose value or
+    /// output carries the name of an input must put that name here as an argument of its own.
     pub args: Value,
     /// What it reads.
     pub reads: Vec<Read>,

@@ -160,10 +160,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store of the project at `root`; one that cannot be written keeps nothing, and says so by [`writable`](Store::writable).
+    /// The store of the project at `root`, made if it is not there; one that cannot be written keeps nothing, and says so by
+    /// [`writable`](Store::writable).
+    pub fn create(root: &Path) -> Store {
+        // without permission there is no folder, and `open` says so
+        let _ = std::fs::create_dir_all(root.join(FOLDER));
+        Store::open(root)
+    }
+
+    /// The store of the project at `root`, if there is one.
     pub fn open(root: &Path) -> Store {
         let folder = root.join(FOLDER);
-        let writable = std::fs::create_dir_all(&folder).is_ok() && may_write(&folder);
+        let writable = folder.is_dir() && may_write(&folder);
         if writable && !folder.join(".gitignore").exists() {
             let _ = std::fs::write(folder.join(".gitignore"), "*\n");
         }
@@ -316,14 +324,28 @@ impl Store {
         self.root.join("blobs").join(&hex[..2]).join(hex)
     }
 
-    /// Keeps bytes by their hash.
+    /// Keeps bytes by their hash. A value that a step returns refers to them as `{"$stored": hash}`, and they are kept as long
+    /// as the step; an error where the store cannot be written.
     pub fn put(&self, bytes: &[u8]) -> Result<Hash> {
+        if !self.writable {
+            return Err(Error::user("the store of the project cannot be written").at(&self.root));
+        }
         let hash = Hash::of(bytes);
         let path = self.blob_path(&hash);
-        if self.writable && !path.exists() {
+        if !path.exists() {
             write_whole(&path, bytes)?;
         }
         Ok(hash)
+    }
+
+    /// True if bytes with this hash are kept.
+    pub fn holds(&self, hash: &Hash) -> bool {
+        self.blob_path(hash).is_file()
+    }
+
+    /// How many bytes are kept under this hash.
+    pub(crate) fn size_of(&self, hash: &Hash) -> u64 {
+        std::fs::metadata(self.blob_path(hash)).map_or(0, |m| m.len())
     }
 
     /// The bytes with this hash, if they are kept and undamaged.
@@ -352,7 +374,7 @@ impl Store {
 
     /// True if all files of an output are in the store.
     pub fn has(&self, files: &[StoredFile]) -> bool {
-        files.iter().all(|f| self.blob_path(&f.blob).is_file())
+        files.iter().all(|f| self.holds(&f.blob))
     }
 
     /// Brings an output back from the store; false if the store has it no more, and then nothing is touched.

@@ -152,6 +152,64 @@ fn a_renamed_input_is_the_same_input() {
 }
 
 #[test]
+fn a_path_counts_by_its_content_however_it_is_spelled() {
+    let p = Project::new();
+    fs::create_dir(p.path("sub")).unwrap();
+    let take = |text: &str| {
+        let session = p.session();
+        // the verb resolves the path itself and declares where it leads
+        let call = StepCall::new("look", 1, json!({"set": format!("{text}#0")})).reads(session.place(text));
+        session.step(&call, &Quiet::default(), |_| Ok(Value::Null)).unwrap().status
+    };
+    assert_eq!(take("a.txt"), Status::Run);
+    for text in ["./a.txt", "sub/../a.txt", p.path("a.txt").to_str().unwrap()] {
+        assert_eq!(take(text), Status::Skipped, "{text}");
+    }
+    fs::rename(p.path("a.txt"), p.path("sub/other.txt")).unwrap();
+    assert_eq!(take("sub/./other.txt"), Status::Skipped);
+}
+
+#[test]
+fn a_value_in_the_store_is_kept_with_its_step_and_missed_when_gone() {
+    let p = Project::new();
+    let run = || {
+        let session = p.session();
+        let call = StepCall::new("profile", 1, json!({}));
+        let result = session.step(&call, &Quiet::default(), |_| {
+            let hash = session.store().put(&[7; 5000])?;
+            Ok(json!({"n": 1, "$figure": {"$stored": hash}}))
+        });
+        result.unwrap()
+    };
+    run();
+    let blobs = walkdir(&p.path(".phangs/blobs"));
+    let long_ago = SystemTime::now() - Duration::from_secs(86_400);
+    fs::File::options().append(true).open(&blobs[0]).unwrap().set_modified(long_ago).unwrap();
+    assert_eq!(gc(p.session().store(), Keeping::default(), false).unwrap().blobs, 0, "a value refers to it");
+    assert_eq!(run().status, Status::Skipped);
+    fs::remove_file(&blobs[0]).unwrap();
+    let again = run();
+    assert_eq!((again.status, again.because), (Status::Run, vec![Reason::ValueMissing]));
+    assert_eq!(run().status, Status::Skipped);
+}
+
+#[test]
+fn a_script_that_is_edited_while_it_runs_is_said_and_the_record_holds_what_ran() {
+    let p = Project::new();
+    p.write("s.rhai", "let x = 1;");
+    let session = p.session_with(|o| o.script_file = Some("s.rhai".into()));
+    let script = Script { hash: Hash::of(b"let x = 1;"), text: "let x = 1;".into(), cells: vec![] };
+    session.begin(script, Start::default());
+    p.write("s.rhai", "let x = 2;");
+    session.finish(None).unwrap();
+    let record = Record::read(&p.path("plots")).unwrap();
+    assert_eq!(record.runs[0].script.as_ref().unwrap().text, "let x = 1;");
+    assert!(matches!(&record.runs[0].lines[0], Line::Warning(w) if w.warning.name == "script-edited"));
+    let checks = check(&record.runs[0], p.dir.path(), &Registry::default(), &Quiet::default()).unwrap();
+    assert_eq!(checks.notes.len(), 1);
+}
+
+#[test]
 fn a_permuted_list_runs_unless_order_does_not_matter() {
     let p = Project::new();
     p.again();
@@ -293,7 +351,7 @@ fn force_runs_everything_and_dry_run_nothing() {
     let dry = p.session_with(|o| o.dry_run = true);
     let result = p.shout(&dry, &["a.txt"], "out.txt", "!").unwrap();
     assert_eq!((result.status, result.because, p.count()), (Status::Would, vec![Reason::FirstTime], 0));
-    assert!(!p.path("plots").exists() && !p.path("out.txt").exists());
+    assert!(!p.path("plots").exists() && !p.path("out.txt").exists() && !p.path(".phangs").exists());
     p.shout(&p.session(), &["a.txt"], "out.txt", "!").unwrap();
     let dry = p.session_with(|o| o.dry_run = true);
     assert_eq!(p.shout(&dry, &["a.txt"], "out.txt", "!").unwrap().status, Status::Skipped);
@@ -330,6 +388,35 @@ fn an_impure_step_runs_each_time() {
         let result = p.shout_with(&p.session(), &["a.txt"], "out.txt", "!", impure).unwrap();
         assert_eq!((result.status, p.count()), (Status::Run, n));
     }
+}
+
+#[test]
+fn a_record_knows_its_project_wherever_it_lies() {
+    let (p, elsewhere) = (Project::new(), tempfile::tempdir().unwrap());
+    let script = Script { hash: Hash::of(b""), text: String::new(), cells: vec![] };
+    for plots in ["plots/deep/down".into(), elsewhere.path().join("plots")] {
+        let session = p.session_with(|o| o.plots = Some(plots.clone()));
+        session.begin(script.clone(), Start::default());
+        p.shout(&session, &["a.txt"], "out.txt", "!").unwrap();
+        session.finish(None).unwrap();
+        let plots = session.plots().unwrap();
+        let record = Record::read(&plots).unwrap();
+        let root = record.runs[0].project(&plots);
+        assert_eq!(root, p.dir.path().canonicalize().unwrap());
+        assert!(check(&record.runs[0], &root, &Registry::default(), &Quiet::default()).unwrap().holds());
+    }
+}
+
+#[test]
+fn two_steps_that_write_one_file_are_warned_about() {
+    let p = Project::new();
+    let session = p.session();
+    p.shout(&session, &["a.txt"], "out.txt", "!").unwrap();
+    p.shout(&session, &["a.txt"], "out.txt", "!").unwrap();
+    p.shout(&session, &["a.txt"], "out.txt", "?").unwrap();
+    session.finish(None).unwrap();
+    let text = p.read("plots/run.jsonl");
+    assert_eq!(text.matches("written-twice").count(), 1, "{text}");
 }
 
 #[test]
@@ -1034,4 +1121,25 @@ fn costs() {
     clock(&format!("{N} steps run"), 0, &mut || run());
     clock(&format!("{N} steps skipped"), 0, &mut || run());
     clock("open a session", 0, &mut || drop(p.session()));
+}
+
+/// A run that does nothing adds a few hundred bytes a step to the record, whatever the step holds.
+#[test]
+fn the_record_of_runs_that_do_nothing_is_short_and_reads_as_a_whole() {
+    let p = Project::new();
+    let long = "x".repeat(20_000);
+    let mut sizes = vec![];
+    for _ in 0..4 {
+        let session = p.session();
+        session.begin(Script { hash: Hash::of(b"1"), text: "1".into(), cells: vec![] }, Start::default());
+        p.shout(&session, &["a.txt"], "out.txt", &long).unwrap();
+        session.finish(None).unwrap();
+        sizes.push(fs::metadata(p.path("plots/run.jsonl")).unwrap().len());
+    }
+    assert!(sizes[3] - sizes[2] < 4_000, "{sizes:?}");
+    let record = Record::read(&p.path("plots")).unwrap();
+    assert!(record.unreadable.is_empty());
+    let last = record.runs[3].steps().next().unwrap();
+    assert_eq!((last.args["options"]["mark"].as_str(), last.inputs[0].path.as_str()), (Some(long.as_str()), "a.txt"));
+    assert_eq!((last.status, last.outputs.len(), last.warnings.len()), (Status::Skipped, 1, 1));
 }

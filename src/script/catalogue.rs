@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::options::{nearest, show_default};
 
-use super::verb::Verb;
+use super::verb::{OVERWRITE, Verb};
 use super::verbs;
 
 /// All verbs, by group and then in the order of their declaration.
@@ -73,7 +73,7 @@ pub fn page(verb: &Verb) -> String {
             ));
         }
     }
-    if !verb.options.is_empty() {
+    if verb.takes_options() {
         out.push_str("\n## Options\n\n| option | unit | default | meaning |\n|---|---|---|---|\n");
         let defaults = (verb.defaults)();
         for p in verb.options.iter().copied().flatten() {
@@ -84,6 +84,9 @@ pub fn page(verb: &Verb) -> String {
                 show_option(defaults.get(p.name)),
                 p.doc.trim().replace('|', "\\|")
             ));
+        }
+        if verb.effects.writes_files() {
+            out.push_str(&format!("| `{OVERWRITE}` |  | `false` | Replaces a file that this project did not write. |\n"));
         }
     }
     out.push_str(&format!("\n## Returns\n\n{}\n\n## Effects\n\n{}.\n", verb.returns, sentence(verb.effects.describe())));
@@ -114,7 +117,7 @@ pub fn definitions() -> String {
     let mut out = String::from("module static;\n");
     for verb in all() {
         let args: Vec<String> =
-            verb.inputs.iter().map(|i| format!("{}: ?", i.name)).chain((!verb.options.is_empty()).then(|| "options: Map".into())).collect();
+            verb.inputs.iter().map(|i| format!("{}: ?", i.name)).chain(verb.takes_options().then(|| "options: Map".into())).collect();
         out.push_str(&format!("\n/// {}\nfn {}({}) -> ?;\n", verb.summary, verb.name, args.join(", ")));
     }
     out

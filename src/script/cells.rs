@@ -24,9 +24,10 @@ impl Cell {
 
 /// Splits a script into its cells; text before the first marker is a cell if it is not blank.
 pub fn cells(source: &str) -> Vec<Cell> {
+    let opening: Vec<usize> = marks(source).into_iter().filter(|m| m.why.is_none()).map(|m| m.line).collect();
     let mut cells = vec![Cell { title: String::new(), markdown: false, tags: vec![], first_line: 1, text: String::new() }];
     for (i, line) in source.lines().enumerate() {
-        match marker(line) {
+        match marker(line).filter(|_| opening.contains(&(i + 1))) {
             Some((title, markdown, tags)) => cells.push(Cell { title, markdown, tags, first_line: i + 2, text: String::new() }),
             None => {
                 if let Some(cell) = cells.last_mut() {
@@ -40,6 +41,142 @@ pub fn cells(source: &str) -> Vec<Cell> {
         cells.remove(0);
     }
     cells
+}
+
+/// Something that looks like a marker and opens no cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stray {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+    /// Why it opens none.
+    pub why: &'static str,
+}
+
+/// Everything that looks like a marker and opens no cell.
+pub fn stray_markers(source: &str) -> Vec<Stray> {
+    marks(source).into_iter().filter_map(|m| m.why.map(|why| Stray { line: m.line, column: m.column, why })).collect()
+}
+
+/// What looks like a marker; `why` says what keeps it from opening a cell.
+struct Mark {
+    line: usize,
+    column: usize,
+    why: Option<&'static str>,
+}
+
+const IN_TEXT: &str = "a line of a text or comment that looks like a marker: other tools cut the cell here; write it differently";
+const IN_BLOCK: &str = "a marker inside a block, function or expression opens no cell: move it out";
+const NOT_FIRST: &str = "a marker opens a cell only in column 1";
+const MISSPELT: &str = "a marker is `// %%`, followed by a blank or the end of the line";
+
+/// Looks for markers with an eye for texts, comments and brackets.
+fn marks(source: &str) -> Vec<Mark> {
+    let mut found = vec![];
+    let mut reader = Lexer::default();
+    for (i, text) in source.lines().enumerate() {
+        let column = text.len() - text.trim_start().len() + 1;
+        let looks = text.trim_start().starts_with("// %%") || text.trim_start().starts_with("//%%");
+        let (inside_text, depth) = (reader.inside_text(), reader.depth());
+        let comment = reader.line(text);
+        let mut add = |column: usize, why: Option<&'static str>| found.push(Mark { line: i + 1, column, why });
+        match comment.filter(|c| text[*c..].starts_with("// %%") || text[*c..].starts_with("//%%")) {
+            _ if looks && inside_text => add(column, Some(IN_TEXT)),
+            None => {}
+            Some(0) if marker(text).is_none() => add(1, Some(MISSPELT)),
+            Some(0) if depth > 0 => add(1, Some(IN_BLOCK)),
+            Some(0) => add(1, None),
+            Some(at) => add(at + 1, Some(NOT_FIRST)),
+        }
+    }
+    found
+}
+
+/// Where in the syntax a line begins: what is open, innermost last.
+#[derive(Default)]
+struct Lexer {
+    open: Vec<Open>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Open {
+    /// A bracket of any kind.
+    Bracket,
+    /// `"..."`, which goes on in the next line after a backslash.
+    Quote,
+    /// `#"..."#` with so many `#`.
+    Raw(usize),
+    /// A text in backticks.
+    Backtick,
+    /// `${ .. }` inside one.
+    Hole,
+    /// A comment that ends by `*/`.
+    Comment,
+}
+
+impl Lexer {
+    fn inside_text(&self) -> bool {
+        matches!(self.open.last(), Some(Open::Quote | Open::Raw(_) | Open::Backtick | Open::Comment))
+    }
+
+    fn depth(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Reads a line; returns where its `//` comment begins, if it has one.
+    fn line(&mut self, text: &str) -> Option<usize> {
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let next = |n: usize| rest.get(n..).unwrap_or("");
+            rest = match (self.open.last().copied(), c) {
+                (Some(Open::Comment), _) if rest.starts_with("*/") => self.shut(next(2)),
+                (Some(Open::Comment), _) if rest.starts_with("/*") => self.begin(Open::Comment, next(2)),
+                (Some(Open::Quote | Open::Backtick), '\\') => {
+                    let escaped = next(1).chars().next().map_or(0, char::len_utf8);
+                    next(1 + escaped)
+                }
+                (Some(Open::Quote), '"') | (Some(Open::Backtick), '`') => self.shut(next(1)),
+                (Some(Open::Raw(n)), '"') if next(1).starts_with(&"#".repeat(n)) => self.shut(next(1 + n)),
+                (Some(Open::Backtick), '$') if rest.starts_with("${") => self.begin(Open::Hole, next(2)),
+                (Some(Open::Comment | Open::Quote | Open::Raw(_) | Open::Backtick), c) => next(c.len_utf8()),
+                (_, '/') if rest.starts_with("//") => return Some(text.len() - rest.len()),
+                (_, '/') if rest.starts_with("/*") => self.begin(Open::Comment, next(2)),
+                (_, '"') => self.begin(Open::Quote, next(1)),
+                (_, '`') => self.begin(Open::Backtick, next(1)),
+                (_, '#') if rest.trim_start_matches('#').starts_with('"') => {
+                    let n = rest.len() - rest.trim_start_matches('#').len();
+                    self.begin(Open::Raw(n), next(n + 1))
+                }
+                (_, '\'') => next(character(rest)),
+                (_, '{' | '(' | '[') => self.begin(Open::Bracket, next(1)),
+                (Some(Open::Bracket | Open::Hole), '}' | ')' | ']') => self.shut(next(1)),
+                (_, c) => next(c.len_utf8()),
+            };
+        }
+        // a quoted text goes on only after a backslash
+        if self.open.last() == Some(&Open::Quote) && !text.ends_with('\\') {
+            self.open.pop();
+        }
+        None
+    }
+
+    fn begin<'t>(&mut self, what: Open, rest: &'t str) -> &'t str {
+        self.open.push(what);
+        rest
+    }
+
+    fn shut<'t>(&mut self, rest: &'t str) -> &'t str {
+        self.open.pop();
+        rest
+    }
+}
+
+/// Length of a character literal at the start of `text`.
+fn character(text: &str) -> usize {
+    let escaped = text[1..].starts_with('\\');
+    let from = if escaped { 3 } else { 2 };
+    text.char_indices().skip(from).find(|(_, c)| *c == '\'').map_or(1, |(i, _)| i + 1)
 }
 
 /// Title, Markdown mark and tags of a marker line.
@@ -99,6 +236,13 @@ mod tests {
 
     #[test]
     fn only_column_zero_opens_a_cell() {
-        assert_eq!(cells("  // %% no\nlet s = `\n // %% no`;\n// %%no\n").len(), 1);
+        assert_eq!(cells("  // %% no\nlet s = `\n// %% no`;\n// %%no\nif true {\n// %% no\n}").len(), 1);
+    }
+
+    #[test]
+    fn texts_and_comments_do_not_confuse_the_markers() {
+        let source =
+            "let a = \"// %% {\";\nlet b = `${ #{ x: '{' } } \" { `;\nlet c = '\\'';\nlet d = #\"a \" {\"#; /* { /* */ ( */\n// %% yes\n";
+        assert_eq!(cells(source).len(), 2, "{:?}", stray_markers(source));
     }
 }

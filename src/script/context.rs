@@ -62,6 +62,8 @@ pub struct Setup {
     pub project: PathBuf,
     /// Name of the script without folder and `.rhai`.
     pub script_name: String,
+    /// Its file, if it is one.
+    pub script_file: Option<PathBuf>,
     /// What the user gave with `-p` and `--params`.
     pub given: Given,
     /// Folder of figures, report and record, if the user chose one.
@@ -84,6 +86,7 @@ impl Setup {
         Setup {
             project: project.to_path_buf(),
             script_name: script_name.to_string(),
+            script_file: None,
             given: Given::default(),
             plots: None,
             force: false,
@@ -103,6 +106,8 @@ pub struct Context {
     pub given: Given,
     /// Steps, their store and the record of the run.
     pub session: Session,
+    /// Folder of figures, report and record, if the user chose one with `--out`.
+    pub out: Option<PathBuf>,
     console: Arc<dyn Console>,
     cancel: Arc<AtomicBool>,
     cell: AtomicUsize,
@@ -112,12 +117,13 @@ impl Context {
     /// The run of a script in a project; figures go to `plots/<script>` unless the user or the script says otherwise.
     pub fn new(setup: Setup) -> Result<Context> {
         let sandbox = Sandbox::new(&setup.project)?;
-        let chosen = setup.plots.inspect(|plots| sandbox.declare_write(plots));
-        let plots = chosen.unwrap_or_else(|| sandbox.project().join("plots").join(&setup.script_name));
+        let out = setup.plots.inspect(|plots| sandbox.declare_write(plots));
+        let plots = out.clone().unwrap_or_else(|| sandbox.project().join("plots").join(&setup.script_name));
         let options = SessionOptions {
             root: sandbox.project().to_path_buf(),
             plots: Some(plots),
             script: setup.script_name,
+            script_file: setup.script_file,
             force: setup.force,
             dry_run: setup.dry_run,
             strict_build: setup.strict_build,
@@ -126,7 +132,7 @@ impl Context {
             seed: None,
         };
         let session = Session::open(options, registry())?;
-        Ok(Context { sandbox, given: setup.given, session, console: setup.console, cancel: setup.cancel, cell: AtomicUsize::new(0) })
+        Ok(Context { sandbox, given: setup.given, session, out, console: setup.console, cancel: setup.cancel, cell: AtomicUsize::new(0) })
     }
 
     /// Tells the console.

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use rhai::{ASTNode, Dynamic, Engine, EvalAltResult, Expr, FuncRegistration, Module, NativeCallContext, Position, RhaiFunc, Scope};
 
 use crate::error::{Error, Kind, Result};
+use crate::ms::{HistoryEntry, append_history};
 use crate::notice::Reporter;
 use crate::options::nearest;
-use crate::run::Store;
 use crate::run::record::Status;
+use crate::run::{StepContext, Store};
 
 use super::catalogue;
 use super::cells::{Cell, cells};
 use super::context::{Context, Event};
 use super::value::{self, Record};
-use super::verb::{Call, Verb, Work};
+use super::verb::{Call, InputKind, Verb, Work};
 
 /// An error with its place in a script.
 #[derive(Debug, Clone)]
@@ -67,6 +68,12 @@ impl Script {
     /// A script from its text.
     pub fn new(file: &str, source: &str) -> Script {
         Script { file: file.to_string(), source: source.to_string(), cells: cells(source) }
+    }
+
+    /// Its title: the first heading of its first cell of Markdown.
+    pub fn title(&self) -> Option<String> {
+        let text = self.cells.iter().find(|c| c.markdown)?.markdown_text();
+        text.lines().find_map(|l| l.strip_prefix("# ")).map(|t| t.trim().to_string())
     }
 
     /// The text with a statement in every marker line that tells the run which cell it is in; lines keep their numbers.
@@ -169,7 +176,7 @@ fn throw(error: Error) -> Box<EvalAltResult> {
 
 /// Registers a verb once for each number of arguments that it takes.
 fn register(module: &mut Module, verb: &'static Verb, context: &Arc<Context>) {
-    let most = verb.inputs.len() + usize::from(!verb.options.is_empty());
+    let most = verb.inputs.len() + usize::from(verb.takes_options());
     for n in verb.n_required()..=most {
         let context = context.clone();
         let body = move |call: Option<NativeCallContext>, args: &mut [&mut Dynamic]| -> Result<Dynamic, Box<EvalAltResult>> {
@@ -201,6 +208,7 @@ fn invoke(verb: &'static Verb, args: Vec<serde_json::Value>, context: &Context, 
     let result = context.session.step(&step, context, |step| {
         warned_now = true;
         let value = (verb.run)(&call, &Work { notice: step, step: Some(step) })?;
+        sign_products(&call, step)?;
         Ok(put_aside(value, context.session.store()))
     });
     let status = result.as_ref().map_or(Status::Run, |r| r.status);
@@ -211,6 +219,22 @@ fn invoke(verb: &'static Verb, args: Vec<serde_json::Value>, context: &Context, 
         result.warnings.iter().for_each(|w| context.tell(Event::Warning(w.clone())));
     }
     Ok(result.value)
+}
+
+/// Writes run and key of the step into the HISTORY of the sets and FITS files that it made; both are outside their hash.
+fn sign_products(call: &Call, step: &StepContext) -> Result<()> {
+    let outputs = call.verb.inputs.iter().enumerate().filter(|(i, input)| input.kind == InputKind::FileOut && !call.args[*i].is_null());
+    for (i, _) in outputs {
+        let path = call.path_out(i)?;
+        for set in crate::ms::sets_below(&path) {
+            let entry = HistoryEntry { verb: call.verb.name.to_string(), message: step.history().to_string(), options: vec![] };
+            append_history(&set, &entry)?;
+        }
+        if path.extension().is_some_and(|e| e == "fits") && path.is_file() {
+            crate::fits::append_history(&path, step.history())?;
+        }
+    }
+    Ok(())
 }
 
 /// Moves what only figures need (`$figure`) into the store, so that the record stays short.

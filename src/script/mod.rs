@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod cells;
 pub mod context;
 pub mod engine;
+pub mod lint;
 pub mod params;
 pub mod sandbox;
 pub mod value;

@@ -56,9 +56,20 @@ impl Given {
         Ok(given)
     }
 
+    /// Values as a run recorded them.
+    pub fn recorded(values: impl IntoIterator<Item = (String, Value)>, base: &Path) -> Given {
+        let values = values.into_iter().map(|(name, value)| (name, vec![value])).collect();
+        Given { values, base: base.to_path_buf() }
+    }
+
     /// The names that the user gave.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
+    }
+
+    /// True if the user gave this parameter.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
     }
 
     /// Refuses names that the script does not have.

@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::options::{Options, Param, check_names};
 
+use crate::ms::MeasurementSet;
 use crate::notice::Reporter;
-use crate::run::{StepCall, StepContext};
+use crate::run::{Read, StepCall, StepContext};
 
 use super::context::Context;
 use super::value::kind_of;
@@ -105,7 +106,7 @@ pub enum Effects {
     Reads,
     /// Makes the files that it is told to write, from its arguments and the files among them.
     Writes,
-    /// Writes a figure, table or report file; exempt from the rule against overwriting.
+    /// Writes a figure for a reader; in the plots folder it replaces whatever is there.
     Shows,
     /// Talks to the run itself (parameters, printing, assertions): never cached.
     Run,
@@ -118,18 +119,64 @@ impl Effects {
             Effects::Glue => "none: evaluated in every run",
             Effects::Reads => "reads its inputs; not done again while they are the same",
             Effects::Writes => "reads its inputs and writes its output, whole or not at all; not done again while both are the same",
-            Effects::Shows => "writes the file it names, whole or not at all; replaces an older one",
+            Effects::Shows => "writes the file it names, whole or not at all; not done again while it and what it shows are the same",
             Effects::Run => "speaks to the run itself; evaluated in every run",
         }
     }
 }
 
 impl Effects {
+    /// True if it writes the file that it is told to write.
+    pub fn writes_files(self) -> bool {
+        matches!(self, Effects::Writes | Effects::Shows)
+    }
+
     /// True for a step: keyed, recorded, and not done again while it is done.
     pub fn is_step(self) -> bool {
         matches!(self, Effects::Reads | Effects::Writes | Effects::Shows)
     }
 }
+
+/// Which columns of the sets that a verb reads its result can depend on; a change in any other is no change for it.
+///
+/// Subtables and the description of the main table always count. A storage manager that holds several columns counts with
+/// each of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Columns {
+    /// All: for verbs that copy.
+    All,
+    /// Which rows there are: times, fields, windows, scans, baselines.
+    Rows,
+    /// Which rows there are, and what is flagged.
+    Flags,
+    /// What a fit reads: the above, UVW, weights, and the column of visibilities that the option `datacolumn` means.
+    Visibilities,
+}
+
+impl Columns {
+    const ROWS: &'static [&'static str] =
+        &["ANTENNA1", "ANTENNA2", "DATA_DESC_ID", "FIELD_ID", "SCAN_NUMBER", "OBSERVATION_ID", "STATE_ID", "TIME", "INTERVAL"];
+    const FLAGS: &'static [&'static str] = &["FLAG", "FLAG_ROW"];
+    const SAMPLES: &'static [&'static str] = &["UVW", "WEIGHT", "WEIGHT_SPECTRUM", "SIGMA"];
+
+    /// Their names; empty for all.
+    pub fn names(self, datacolumn: Option<&str>) -> Vec<String> {
+        let groups: &[&[&str]] = match self {
+            Columns::All => return vec![],
+            Columns::Rows => &[Self::ROWS],
+            Columns::Flags => &[Self::ROWS, Self::FLAGS],
+            Columns::Visibilities => &[Self::ROWS, Self::FLAGS, Self::SAMPLES],
+        };
+        let mut names: Vec<String> = groups.concat().iter().map(|n| n.to_string()).collect();
+        if self == Columns::Visibilities {
+            names.extend(MeasurementSet::data_column_names(datacolumn.unwrap_or("auto")));
+        }
+        names
+    }
+}
+
+/// The option of every verb that writes: it may replace a file that this project did not write.
+pub const OVERWRITE: &str = "overwrite";
 
 /// An example with its result; every example runs as a test.
 #[derive(Debug, Clone, Copy)]
@@ -164,6 +211,12 @@ pub struct Verb {
     pub returns: &'static str,
     /// What it does to files.
     pub effects: Effects,
+    /// What of the sets among its inputs its result can depend on.
+    pub columns: Columns,
+    /// True if its value, or what it writes, carries the names of the sets that it reads; a set that is renamed is then another.
+    pub names: bool,
+    /// Inputs that are lists whose order does not matter.
+    pub unordered: &'static [&'static str],
     /// Examples with results.
     pub examples: &'static [Example],
     /// Where the method comes from.
@@ -223,6 +276,9 @@ impl Verb {
         defaults: Map::new,
         returns: "",
         effects: Effects::Glue,
+        columns: Columns::All,
+        names: true,
+        unordered: &[],
         examples: &[],
         see: "",
         version: 1,
@@ -234,10 +290,15 @@ impl Verb {
     pub fn signature(&self) -> String {
         let mut args: Vec<String> =
             self.inputs.iter().map(|i| if i.optional { format!("[{}]", i.name) } else { i.name.to_string() }).collect();
-        if !self.options.is_empty() {
+        if self.takes_options() {
             args.push("#{..}".into());
         }
         format!("{}({})", self.name, args.join(", "))
+    }
+
+    /// True if a call may end with a map of options.
+    pub fn takes_options(&self) -> bool {
+        !self.options.is_empty() || self.effects.writes_files()
     }
 
     /// Fewest inputs of a call.
@@ -254,6 +315,8 @@ pub struct Call<'a> {
     pub args: Vec<Value>,
     /// Options with their defaults filled in.
     pub options: Map<String, Value>,
+    /// True if it may replace files that this project did not write.
+    pub overwrite: bool,
     /// The run.
     pub context: &'a Context,
 }
@@ -269,8 +332,8 @@ pub struct Work<'a> {
 impl<'a> Call<'a> {
     /// Checks the inputs and options of a call.
     pub fn new(verb: &'static Verb, mut args: Vec<Value>, context: &'a Context) -> Result<Call<'a>> {
-        let has_options = !verb.options.is_empty() && args.len() > verb.n_required() && is_option_map(args.last());
-        let given = if has_options { args.pop().and_then(|v| v.as_object().cloned()).unwrap_or_default() } else { Map::new() };
+        let has_options = verb.takes_options() && args.len() > verb.n_required() && is_option_map(args.last());
+        let mut given = if has_options { args.pop().and_then(|v| v.as_object().cloned()).unwrap_or_default() } else { Map::new() };
         for (input, value) in verb.inputs.iter().zip(&args) {
             if !(input.kind.accepts(value) || input.optional && value.is_null()) {
                 return Err(Error::user(format!(
@@ -284,22 +347,39 @@ impl<'a> Call<'a> {
             }
         }
         args.resize(verb.inputs.len(), Value::Null);
+        let overwrite = match verb.effects.writes_files().then(|| given.remove(OVERWRITE)).flatten() {
+            None => false,
+            Some(Value::Bool(yes)) => yes,
+            Some(other) => {
+                return Err(Error::user(format!("`{}`: `{OVERWRITE}` must be true or false, not {}", verb.name, describe(&other))));
+            }
+        };
         let options = (verb.check)(verb.name, given)?;
-        Ok(Call { verb, args, options, context })
+        Ok(Call { verb, args, options, overwrite, context })
     }
 
     /// What the step of this call depends on and makes, from the kinds of its inputs.
     pub fn step(&self) -> Result<StepCall> {
         let mut args: Map<String, Value> = self.options.clone();
         args.extend(self.verb.inputs.iter().zip(&self.args).map(|(input, value)| (input.name.to_string(), value.clone())));
+        if self.verb.names {
+            args.extend(self.set_names()?);
+        }
         let mut step = StepCall::new(self.verb.name, self.verb.version, Value::Object(args));
-        step.overwrite = self.verb.effects == Effects::Shows;
+        step.overwrite = self.overwrite;
+        step.unordered = self.verb.unordered.iter().map(|name| name.to_string()).collect();
+        let columns = self.verb.columns.names(self.options.get("datacolumn").and_then(Value::as_str));
+        let set = |value: &Value| -> Result<Read> { Ok(Read { path: SetArg::new(self.context, value)?.path, only: columns.clone() }) };
         for (input, value) in self.verb.inputs.iter().zip(&self.args).filter(|(_, value)| !value.is_null()) {
             step = match input.kind {
-                InputKind::Ms => step.reads(SetArg::new(self.context, value)?.path),
+                InputKind::Ms => {
+                    step.reads.push(set(value)?);
+                    step
+                }
                 InputKind::MsList => {
                     let sets = value.as_array().map_or(&[][..], Vec::as_slice);
-                    sets.iter().try_fold(step, |step, set| Ok::<_, Error>(step.reads(SetArg::new(self.context, set)?.path)))?
+                    step.reads.extend(sets.iter().map(set).collect::<Result<Vec<_>>>()?);
+                    step
                 }
                 InputKind::FileIn => step.reads(self.context.sandbox.readable(value.as_str().unwrap_or_default())?),
                 InputKind::FileOut => step.writes(self.context.sandbox.writable(value.as_str().unwrap_or_default())?),
@@ -307,6 +387,23 @@ impl<'a> Call<'a> {
             };
         }
         Ok(step)
+    }
+
+    /// The names of the sets among the inputs: paths count by what they hold.
+    fn set_names(&self) -> Result<Option<(String, Value)>> {
+        let mut names = vec![];
+        for (input, value) in self.verb.inputs.iter().zip(&self.args) {
+            let sets = match (input.kind, value) {
+                (InputKind::Ms, Value::Null) => &[][..],
+                (InputKind::Ms, value) => std::slice::from_ref(value),
+                (InputKind::MsList, Value::Array(list)) => list,
+                _ => &[],
+            };
+            for set in sets {
+                names.push(Value::from(SetArg::new(self.context, set)?.name()));
+            }
+        }
+        Ok((!names.is_empty()).then(|| ("names of sets".to_string(), Value::Array(names))))
     }
 
     /// The options of one group as their struct.

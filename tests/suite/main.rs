@@ -4,4 +4,5 @@ mod alignment;
 mod docs;
 mod layering;
 mod ms_oracle;
+mod program;
 mod shared;

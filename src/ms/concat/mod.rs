@@ -66,10 +66,15 @@ fn check_list(sets: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// In the order of their first times; sets of one time stay in the order given.
+/// In the order of their first times, then lowest frequencies, rows and names: the order given does not matter.
 fn by_time(mut sets: Vec<MeasurementSet>) -> Vec<MeasurementSet> {
-    let first = |s: &MeasurementSet| s.rows.time_s.values().iter().copied().fold(f64::INFINITY, f64::min);
-    sets.sort_by(|a, b| first(a).total_cmp(&first(b)));
+    let lowest = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
+    let first = |s: &MeasurementSet| lowest(&mut s.rows.time_s.values().iter().copied());
+    let freq = |s: &MeasurementSet| lowest(&mut s.spws.iter().flat_map(|spw| spw.freq_hz.iter().copied()));
+    sets.sort_by(|a, b| {
+        let by_data = first(a).total_cmp(&first(b)).then(freq(a).total_cmp(&freq(b))).then(a.rows.n_rows.cmp(&b.rows.n_rows));
+        by_data.then(a.name.cmp(&b.name))
+    });
     sets
 }
 

@@ -182,7 +182,7 @@ fn block(step: &Step) -> String {
 fn pairs(caption: &str, record: &Value) -> String {
     const LONGEST: usize = 400;
     let show = |v: &Value| {
-        let text = value(v);
+        let text = if v.is_null() { "none".to_string() } else { value(v) };
         let long = text.chars().count() > LONGEST;
         if long { format!("{} ...", text.chars().take(LONGEST).collect::<String>()) } else { text }
     };

@@ -68,7 +68,7 @@ impl Page<'_> {
         let start = &self.run.start;
         let title = if start.title.is_empty() { &start.script } else { &start.title };
         let mut facts = vec![
-            ("Script", format!("<code>{}</code>", esc(&start.script))),
+            ("Script", format!("<code>{}</code>", esc(if start.file.is_empty() { &start.script } else { &start.file }))),
             ("Run", esc(&start.run)),
             ("Started", esc(&time(&start.time))),
         ];
@@ -144,7 +144,7 @@ impl Page<'_> {
             "<section aria-labelledby=\"stages\">\n<h2 id=\"stages\">Stages</h2>\n\
              <div class=\"scroll\" role=\"group\" aria-label=\"Stages\" tabindex=\"0\">\n<table class=\"sorts\">\n<thead>\n<tr><th scope=\"col\" class=\"n\">No.</th>\
              <th scope=\"col\">Stage</th><th scope=\"col\">Quality</th><th scope=\"col\">Reason</th><th scope=\"col\">Status</th>\
-             <th scope=\"col\" class=\"n\">Time</th><th scope=\"col\">Share</th><th scope=\"col\" class=\"n\">Processor</th>\
+             <th scope=\"col\" class=\"n\">Time</th><th scope=\"col\" class=\"n\">Processor</th>\
              <th scope=\"col\" class=\"n\">Peak memory</th></tr>\n</thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n\
              <p class=\"soft\">Times and memory of a step that was not done again are those of the run that did it.</p>\n</section>\n"
         )
@@ -269,17 +269,19 @@ impl Page<'_> {
 
 fn stage_row(s: &Step, longest: f64) -> String {
     let (class, word) = mark_words(s.quality.mark);
-    let width = (100.0 * s.usage.wall_s / longest).max(1.0);
+    let width = (60.0 * s.usage.wall_s / longest).max(1.0);
+    let bar = format!(
+        "<svg class=\"bars\" width=\"60\" height=\"10\" aria-hidden=\"true\"><rect x=\"{:.1}\" width=\"{width:.1}\" height=\"10\"/></svg>",
+        60.0 - width
+    );
     format!(
-        "<tr><td class=\"n\">{}</td><td><a href=\"#step-{}\">{}</a></td><td data-value=\"{}\">{}</td><td>{}</td><td>{}</td>\
-         <td class=\"n\" data-value=\"{:.6}\">{}</td><td data-value=\"{width:.3}\"><svg class=\"bars\" width=\"100\" height=\"10\" aria-hidden=\"true\">\
-         <rect width=\"{width:.1}\" height=\"10\"/></svg></td><td class=\"n\" data-value=\"{:.6}\">{}</td><td class=\"n\" data-value=\"{}\">{}</td></tr>\n",
-        s.index,
+        "<tr><td class=\"n\">{0}</td><td><a href=\"#step-{0}\">{1}</a></td><td data-value=\"{2}\">{3}</td><td class=\"reason\">{4}</td><td>{5}</td>\
+         <td class=\"n\" data-value=\"{6:.6}\">{bar} {7}</td><td class=\"n\" data-value=\"{8:.6}\">{9}</td><td class=\"n\" data-value=\"{10}\">{11}</td></tr>\n",
         s.index,
         esc(&s.verb),
         s.quality.mark as u8,
         badge(class, word),
-        esc(&s.quality.reason),
+        if s.quality.reason.is_empty() { "no warnings".to_string() } else { esc(&s.quality.reason) },
         status_word(s.status),
         s.usage.wall_s,
         seconds(s.usage.wall_s),

@@ -82,6 +82,8 @@ fn sample_step(index: usize, verb: &str, mark: Mark, status: Status) -> Step {
         vec![]
     };
     Step {
+        facts: None,
+        same_as: None,
         run: String::new(),
         index,
         key: Hash::of(verb.as_bytes()),

@@ -13,7 +13,9 @@ use crate::ms::select::Selection;
 use crate::notice::Warning;
 use crate::options::Options;
 use crate::script::value::record;
-use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, check_options2, defaults, defaults2};
+use crate::script::verb::{
+    Call, Columns, Effects, Example, Input, InputKind, Verb, Work, check_options, check_options2, defaults, defaults2,
+};
 use crate::sky::Offset;
 use crate::units::{ARCSEC, MAS};
 
@@ -167,6 +169,7 @@ static FIND_OFFSET: Verb = Verb {
     returns: "Offset: `offset` and `sigma` (`dra_mas`, `ddec_mas`, `length_mas`; positive east and north), `correlation`, `amplitude_ratio`, \
               `chi2_reduced`, `cells`, `cells_reference`, `shared_cells`, `npix_scan`, `grid`, `significance`, `chance`, `converged`, `reason`",
     effects: Effects::Reads,
+    columns: Columns::Visibilities,
     examples: &[
         Example {
             title: "A set against itself has no offset.",
@@ -266,6 +269,7 @@ static ALIGN_JOINTLY: Verb = Verb {
     returns: "Alignment: `reference`, `seed`, `offsets` (an Offset for every block but the reference, in the order given), `support`, `remarks`, \
               `iterations`, `converged` (true if every block is aligned)",
     effects: Effects::Reads,
+    columns: Columns::Visibilities,
     examples: &[
         Example {
             title: "Offsets come back within their errors.",
@@ -371,6 +375,7 @@ static BEST_BLOCK: Verb = Verb {
     defaults: defaults::<Selection>,
     returns: "The set, as it was given.",
     effects: Effects::Reads,
+    columns: Columns::Visibilities,
     examples: &[Example {
         title: "The deeper of two blocks.",
         script: "let s = simulate(\"demo\", #{ long: 1, short: 1, antennas: 8, integrations: 6 });\nfile_name(best_block(s.long + s.short))",
@@ -419,6 +424,7 @@ static UV_PROFILE: Verb = Verb {
     defaults: defaults2::<ProfileOptions, Selection>,
     returns: "UvProfile: `reference`, `before`, `after`: lists of rings (`uv_lambda`, `real_jy`, `imag_jy`, `sigma_jy`, `cells`)",
     effects: Effects::Reads,
+    columns: Columns::Visibilities,
     examples: &[Example {
         title: "Rings hold the same cells before and after.",
         script: "let s = simulate(\"demo\", #{ long: 2, short: 0, antennas: 8, integrations: 6 });\nlet o = find_offset(s.long[0], s.long[1]);\n\

@@ -14,7 +14,7 @@ use crate::ms::{MeasurementSet, ShiftOptions, shift, split_block};
 use crate::notice::Reporter;
 use crate::options::Options;
 use crate::script::value::record;
-use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, defaults};
+use crate::script::verb::{Call, Columns, Effects, Example, Input, InputKind, Verb, Work, check_options, defaults};
 use crate::units::MAS;
 
 use super::align::{Measured, position};
@@ -31,6 +31,7 @@ static SUMMARY: Verb = Verb {
     returns: "Summary: printed as a listing; fields `name`, `telescopes`, `time_s` (MJD s), `n_rows`, `bytes`, `integration_s`, `flagged_fraction`, \
               `fields`, `spws` (`freq_hz`), `scans`, `blocks`, `antennas`, `n_baselines`, `baseline_m`",
     effects: Effects::Reads,
+    columns: Columns::Flags,
     examples: &[Example {
         title: "Rows of a simulated set: 10 baselines, 3 integrations, 2 windows.",
         script: "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 5, integrations: 3 });\nsummary(s.long[0]).n_rows",
@@ -54,6 +55,7 @@ static BLOCKS: Verb = Verb {
     defaults: defaults::<Selection>,
     returns: "A list: `ms` (for other verbs), `name`, `time_s` (MJD s), `n_rows`, `scans`, `fields`",
     effects: Effects::Reads,
+    columns: Columns::Rows,
     examples: &[Example {
         title: "A simulated set is one block.",
         script: "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 5, integrations: 3 });\nblocks(s.long[0]).len()",
@@ -134,6 +136,8 @@ static PHASE_CENTER: Verb = Verb {
     defaults: defaults::<Selection>,
     returns: "Direction: `ra_rad`, `dec_rad`, `frame`; for the option `relabel_to` of `shift`",
     effects: Effects::Reads,
+    columns: Columns::Rows,
+    names: false,
     examples: &[Example {
         title: "The frame of a simulated set.",
         script: "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 5, integrations: 3 });\nphase_center(s.long[0]).frame",
@@ -165,6 +169,7 @@ static SHIFT: Verb = Verb {
     defaults: defaults::<ShiftOptions>,
     returns: "MeasurementSet: `path`, `name`",
     effects: Effects::Writes,
+    names: false,
     examples: &[
         Example {
             title: "After the shift nothing is left to shift.",
@@ -247,6 +252,8 @@ static CONCAT: Verb = Verb {
     defaults: defaults::<ConcatOptions>,
     returns: "MeasurementSet: `path`, `name`",
     effects: Effects::Writes,
+    names: false,
+    unordered: &["sets"],
     examples: &[Example {
         title: "Rows add up.",
         script: "let s = simulate(\"demo\", #{ long: 2, short: 0, antennas: 5, integrations: 3 });\nlet all = concat(s.long, \"all.ms\", #{ direction_tolerance: \"1arcsec\" });\n\

@@ -39,7 +39,11 @@ static PARAM: Verb = Verb {
 
 fn param(call: &Call, _: &Work) -> Result<Value> {
     let (name, options) = (call.text(0)?.to_string(), call.options::<ParamOptions>()?);
-    let value = call.context.given.value(&name, &call.args[1], &options)?;
+    let mut value = call.context.given.value(&name, &call.args[1], &options)?;
+    // `-p plots=` wins over `--out`, and `--out` over the script
+    if let Some(out) = call.context.out.as_ref().filter(|_| name == "plots" && !call.context.given.has(&name)) {
+        value = call.context.sandbox.show(out).into();
+    }
     let given = value != call.args[1];
     if given && options.path.is_some() {
         for path in paths_of(&value) {

@@ -134,7 +134,7 @@ static APPLY_SHIFTS: Verb = Verb {
     effects: Effects::Writes,
     examples: &[Example {
         title: "The table of a fit, applied to the same sets.",
-        script: "let s = simulate(\"demo\", #{ long: 2, short: 0, antennas: 8, integrations: 6 });\nlet o = find_offset(s.long[0], s.long[1]);\n\
+        script: "let s = simulate(\"demo\", #{ long: 2, short: 0 });\nlet o = find_offset(s.long[0], s.long[1], #{ spw: 0 });\n\
                  save_shifts(\"LB1\", [o], [], \"shifts.csv\");\napply_shifts(\"shifts.csv\", s.long, \"moved\")[1]",
         result: "moved/LB2_shift.ms",
         tolerance: 0.0,

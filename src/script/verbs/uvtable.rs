@@ -10,7 +10,7 @@ use crate::ms::uvtable::{ReadUvtableOptions, TableStyle, WriteUvtableOptions, Wr
 use crate::options;
 use crate::options::Options;
 use crate::script::value::record;
-use crate::script::verb::{Effects, Example, Input, InputKind, Verb, check_options, check_options2, defaults, defaults2};
+use crate::script::verb::{Columns, Effects, Example, Input, InputKind, Verb, check_options, check_options2, defaults, defaults2};
 
 use super::sets::SetArg;
 
@@ -33,6 +33,7 @@ static WRITE_UVTABLE: Verb = Verb {
     defaults: defaults2::<WriteUvtableOptions, Selection>,
     returns: "`n_vis`, `weight_sum` [Jy^-2], `max_uv_lambda`, `freq_hz`",
     effects: Effects::Writes,
+    columns: Columns::Visibilities,
     examples: &[Example {
         title: "A table of one simulated block: 10 baselines, 3 integrations, 8 + 2 channels without the flagged ones.",
         script: "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 5, integrations: 3, flags: false });\n\
