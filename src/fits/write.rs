@@ -10,7 +10,7 @@ use super::FitsError;
 use super::axes::{beam_cards, coordinate_cards, line_cards};
 use super::header::{format_card, format_lines};
 use super::table::{Column, table_bytes};
-use crate::data::{Beams, Card, CardValue, Cube, CubeInfo, CubeSink, Image, Mask, Meta};
+use crate::data::{Beams, Card, CardValue, Cube, CubeInfo, CubeSink, Image, Mask, Meta, Plane};
 use crate::error::{Error, Result};
 use crate::sky::SpectralAxis;
 
@@ -46,6 +46,29 @@ pub fn write_image(path: &Path, image: &Image, overwrite: bool) -> Result<()> {
     head.extend(line_cards(image.rest_hz, image.spectral_frame));
     let mut file = Writer::create(path, overwrite, Pixels::F32, &[image.nx(), image.ny()], head, &image.meta)?;
     file.put_floats(image.data().view())?;
+    file.finish(None)
+}
+
+/// Writes a plane of two linear axes.
+pub fn write_plane(path: &Path, plane: &Plane, overwrite: bool) -> Result<()> {
+    let mut head = Vec::new();
+    if let Some(b) = plane.beam {
+        head.extend(beam_cards(b));
+    }
+    head.push(unit_card(plane.unit.as_str()));
+    head.extend(meta_cards(&plane.meta));
+    for (i, a) in plane.axes.iter().enumerate() {
+        let card = |key: &str, value: CardValue| Card { key: format!("{key}{}", i + 1), value, comment: String::new() };
+        head.push(card("CTYPE", CardValue::Text(a.ctype.clone())));
+        head.push(card("CRVAL", CardValue::Real(a.crval)));
+        head.push(card("CDELT", CardValue::Real(a.cdelt)));
+        head.push(card("CRPIX", CardValue::Real(a.crpix)));
+        head.push(card("CUNIT", CardValue::Text(a.cunit.clone())));
+    }
+    head.extend(line_cards(plane.rest_hz, None));
+    let (ny, nx) = plane.data().dim();
+    let mut file = Writer::create(path, overwrite, Pixels::F32, &[nx, ny], head, &plane.meta)?;
+    file.put_floats(plane.data().view())?;
     file.finish(None)
 }
 
