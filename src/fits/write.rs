@@ -118,10 +118,18 @@ impl CubeWriter {
     }
     /// Completes the file and gives it its name.
     pub fn finish(self) -> Result<()> {
+        self.finish_with(&[])
+    }
+    /// As [`CubeWriter::finish`], with tables in further extensions.
+    pub fn finish_with(self, tables: &[(&str, Vec<Column>)]) -> Result<()> {
         if self.done != self.n_chan {
             return Err(Error::from(FitsError::Incomplete { found: self.done, expected: self.n_chan }).at(&self.file.path));
         }
-        self.file.finish(beams_bytes(&self.beams))
+        let mut bytes = beams_bytes(&self.beams).unwrap_or_default();
+        for (name, columns) in tables {
+            bytes.extend(table_bytes(name, columns, &[])?);
+        }
+        self.file.finish((!bytes.is_empty()).then_some(bytes))
     }
 }
 

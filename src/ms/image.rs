@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, Array3, Ix2};
+use ndarray::{Array2, Array3};
 use rubbl_casatables::{Array, CasaDataType, TableRecord};
+use rubbl_core::ndarray::Ix2;
 
 use super::casacore::{casacore, shaped_cell, with_table};
 use super::error::MsError;
@@ -430,7 +431,15 @@ mod tests {
     #[test]
     fn images_read_as_casacore_reads_them() {
         for (name, shape, sum, max, ra, dec, freq) in [
-            ("casadata_test_image", [8, 32, 32], -175.527_419_957_6, 0.885_345_9, 4.636_473_521_057_336_5, -0.506_376_202_139_335_5, 1_413_350_027.822_617_3),
+            (
+                "casadata_test_image",
+                [8, 32, 32],
+                -175.527_419_957_6,
+                0.885_345_9,
+                4.636_473_521_057_336_5,
+                -0.506_376_202_139_335_5,
+                1_413_350_027.822_617_3,
+            ),
             ("3C286_L.im", [1, 250, 250], 14.703_563_7, 11.784_196_9, 3.539_327_554_054_219, 0.532_424_608_824_191_1, 1_425_000_000.0),
             ("3C286_Q.im", [1, 51, 57], 1.455_460_07, 1.031_904_46, 3.539_258_461_327_477, 0.532_484_513_468_395, 43_339_900_000.0),
         ] {
@@ -450,7 +459,9 @@ mod tests {
     /// The image and the FITS file that CASA made of it hold the same values at the same places.
     #[test]
     fn an_image_and_its_fits_twin_agree() {
-        let (Some((_dir, path)), Some(fits)) = (unpacked("casadata_test_image"), shared("real/casaimg/casadata_test_image.fits")) else { return };
+        let (Some((_dir, path)), Some(fits)) = (unpacked("casadata_test_image"), shared("real/casaimg/casadata_test_image.fits")) else {
+            return;
+        };
         let cube = read_casa_cube(&path, None).unwrap();
         let bytes = std::fs::read(fits).unwrap();
         // The data follow the header, big-endian f32.

@@ -79,7 +79,10 @@ impl Explain for ProductsError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             ProductsError::TargetTooSmall { beam, .. } => {
-                format!("the smallest round beam that contains it is {:.4} arcsec; convolution cannot sharpen", beam.bmaj_rad() / ARCSEC * 1.000_000_1)
+                format!(
+                    "the smallest round beam that contains it is {:.4} arcsec; convolution cannot sharpen",
+                    beam.bmaj_rad() / ARCSEC * 1.000_000_1
+                )
             }
             ProductsError::TooFew { .. } => "give a larger box, or estimate one number with noise_scalar".into(),
             ProductsError::Grid { .. } => "reproject it onto the grid of the cube first".into(),

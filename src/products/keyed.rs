@@ -82,7 +82,8 @@ mod tests {
     #[test]
     fn names_are_those_of_the_pipeline() {
         let names: Vec<String> = MOMENT_KEY.iter().flat_map(|m| [m.value_name(), m.error_name()]).collect();
-        for name in ["strict_mom0", "strict_eew", "strict_evquad", "broad_etpeak", "broad_tpeak12p5", "broad_etpeak12p5", "flatbroad_emom0"] {
+        for name in ["strict_mom0", "strict_eew", "strict_evquad", "broad_etpeak", "broad_tpeak12p5", "broad_etpeak12p5", "flatbroad_emom0"]
+        {
             assert!(names.iter().any(|n| n == name), "{name}");
         }
     }

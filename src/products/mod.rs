@@ -2,9 +2,11 @@
 //!
 //! Arrays in, arrays out; cubes larger than memory come as a [`CubeSource`](crate::data::CubeSource) and are read in blocks.
 
+mod compare;
 mod convolve;
 mod error;
 mod fft;
+mod galaxy;
 mod keyed;
 mod mask;
 mod moments;
@@ -20,8 +22,10 @@ mod spectra;
 mod testing;
 mod units;
 
+pub use compare::{MapComparison, VelocityGradient, compare_maps, velocity_gradient};
 pub use convolve::{Blanks, ConvolveOptions, Convolved, Coverage, convolve, convolve_image, convolve_into};
 pub use error::ProductsError;
+pub use galaxy::{Galaxy, GalaxyOptions};
 pub use keyed::{KeyedMap, KeyedMask, MOMENT_KEY};
 pub use mask::{
     MaskOptions, Neighbours, PruneOptions, UnionOptions, VelocityMaskOptions, grow_channels, grow_sky, keep_runs, mask_broad, mask_dilated,
@@ -35,9 +39,7 @@ pub use noise::{Noise, NoiseOptions, noise, noise_scalar};
 pub use profile::{ProfileOptions, RadialProfile, radial_profile};
 pub use pv::{SliceOptions, position_velocity};
 pub use region::{Disc, region_above, region_disc, region_known};
-pub use reproject::{
-    Interpolation, ReprojectOptions, is_same_sky, is_same_spectrum, reproject_cube, reproject_image, reproject_mask,
-};
+pub use reproject::{Interpolation, ReprojectOptions, is_same_sky, is_same_spectrum, reproject_cube, reproject_image, reproject_mask};
 pub use resample::{SpectralKernel, SpectralSmoothOptions, downsample, downsample_image, slab_of_velocities, spectral_smooth};
 pub use shuffle::{StackedSpectrum, shuffle, stack, stack_mask};
 pub use spectra::{Spectrum, SpectrumOf, SpectrumOptions, spectrum};

@@ -1,8 +1,8 @@
 //! Radial profiles of maps.
 
+use super::ProductsError;
 use super::noise::median_f64;
 use super::region::Disc;
-use super::ProductsError;
 use crate::data::Image;
 use crate::error::{Error, Result};
 use crate::units::Angle;
@@ -50,14 +50,21 @@ pub fn radial_profile(map: &Image, error: Option<&Image>, disc: &Disc, options: 
         let value = format!("{} deg", disc.inclination_rad.to_degrees());
         return Err(ProductsError::Option { name: "inclination", value, expected: "from 0 to less than 90 deg" }.into());
     }
-    let polar = disc.polar(map.sky(), shape).ok_or_else(|| Error::user(format!("the center {} has no place in the frame of the map", disc.center)))?;
+    let polar = disc
+        .polar(map.sky(), shape)
+        .ok_or_else(|| Error::user(format!("the center {} has no place in the frame of the map", disc.center)))?;
     let width = match (options.width, map.beam) {
         (Some(w), _) => w.0,
         (None, Some(b)) => b.bmaj_rad(),
         (None, None) => return Err(crate::data::DataError::NoBeam("an automatic ring width").into()),
     };
     if !(width > 0.0) {
-        return Err(ProductsError::Option { name: "width", value: format!("{} arcsec", Angle(width).arcsec()), expected: "a positive angle" }.into());
+        return Err(ProductsError::Option {
+            name: "width",
+            value: format!("{} arcsec", Angle(width).arcsec()),
+            expected: "a positive angle",
+        }
+        .into());
     }
     let largest = options.max_radius.map_or_else(|| polar.iter().map(|p| p.0).fold(0.0, f64::max), |r| r.0);
     let n_rings = ((largest / width).ceil() as usize).max(1);
@@ -132,7 +139,8 @@ mod tests {
         let data = polar.mapv(|(r, _)| (-r / (12.0 * ARCSEC)).exp() as f32);
         let map = info.image(data, Unit::new("K km/s")).unwrap();
         let error = map.with_data(Array2::from_elem((121, 121), 0.1), Unit::new("K km/s")).unwrap();
-        let p = radial_profile(&map, Some(&error), &disc, &ProfileOptions { max_radius: Some(Angle(40.0 * ARCSEC)), ..Default::default() }).unwrap();
+        let p = radial_profile(&map, Some(&error), &disc, &ProfileOptions { max_radius: Some(Angle(40.0 * ARCSEC)), ..Default::default() })
+            .unwrap();
         for (i, r) in p.radius_rad.iter().enumerate().skip(1) {
             assert!((p.mean[i] / (-r / (12.0 * ARCSEC)).exp() - 1.0).abs() < 0.02, "{i}: {}", p.mean[i]);
         }

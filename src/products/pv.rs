@@ -146,7 +146,8 @@ mod tests {
         let cube = Cube::new(info.clone(), data).unwrap();
         let center = info.sky().sky_from_pixel(30.0, 30.0).unwrap();
         let slope = |pa: f64| {
-            let o = SliceOptions { pa: Angle(pa), length: Some(Angle(40.0 * ARCSEC)), width: Some(Angle(3.0 * ARCSEC)), ..Default::default() };
+            let o =
+                SliceOptions { pa: Angle(pa), length: Some(Angle(40.0 * ARCSEC)), width: Some(Angle(3.0 * ARCSEC)), ..Default::default() };
             let pv = position_velocity(&cube, center, &o, &Quiet::default()).unwrap();
             let mean = |i: usize| {
                 let (mut t, mut tv) = (0.0, 0.0);

@@ -223,7 +223,11 @@ fn channel_map(target: &SpectralAxis, source: &SpectralAxis, notice: &dyn Report
         notice.warn(Warning::new("spectral-frame", message).hint("differences reach 30 km/s between LSRK and TOPO"));
     }
     let n = target.n_chan();
-    let comparable = target.kind() == source.kind() && (!target.kind().is_velocity() || target.rest_hz() == source.rest_hz() || target.rest_hz().is_none() || source.rest_hz().is_none());
+    let comparable = target.kind() == source.kind()
+        && (!target.kind().is_velocity()
+            || target.rest_hz() == source.rest_hz()
+            || target.rest_hz().is_none()
+            || source.rest_hz().is_none());
     (0..n)
         .map(|i| {
             if comparable {

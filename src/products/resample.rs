@@ -58,7 +58,9 @@ fn downsampled_plane(plane: ArrayView2<'_, f32>, factor: usize) -> Array2<f32> {
 
 fn check_factor(name: &'static str, factor: usize, len: usize) -> Result<()> {
     if factor == 0 || factor > len {
-        return Err(ProductsError::Option { name, value: factor.to_string(), expected: "at least 1 and at most the length of the axis" }.into());
+        return Err(
+            ProductsError::Option { name, value: factor.to_string(), expected: "at least 1 and at most the length of the axis" }.into()
+        );
     }
     Ok(())
 }
@@ -150,7 +152,11 @@ pub fn spectral_smooth(source: &dyn CubeSource, options: &SpectralSmoothOptions,
             }
             let mut out = sum / weight;
             if let Some(blank) = middle {
-                out.zip_mut_with(&blank, |o, b| if *b { *o = f32::NAN });
+                out.zip_mut_with(&blank, |o, b| {
+                    if *b {
+                        *o = f32::NAN
+                    }
+                });
             }
             Ok(out)
         })
@@ -205,7 +211,11 @@ pub fn slab_of_velocities(info: &CubeInfo, from_kms: f64, to_kms: f64) -> Result
         (Some(a), Some(b)) => Ok(*a..*b + 1),
         _ => {
             let ends = [velocities[0], velocities[velocities.len() - 1]];
-            let message = format!("no channel between {lo} and {hi} km/s; the cube covers {:.3} to {:.3} km/s", ends[0].min(ends[1]), ends[0].max(ends[1]));
+            let message = format!(
+                "no channel between {lo} and {hi} km/s; the cube covers {:.3} to {:.3} km/s",
+                ends[0].min(ends[1]),
+                ends[0].max(ends[1])
+            );
             Err(Error::user(message))
         }
     }
@@ -241,7 +251,11 @@ mod tests {
         let out = spectral_smooth(&cube, &options, &Quiet::default()).unwrap();
         let first = out.data().slice(ndarray::s![.., 0, 0]).to_vec();
         assert!(first.iter().zip([0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 0.0, 0.0, 0.0]).all(|(a, b)| (a - b).abs() < 1e-6));
-        assert!(out.data().slice(ndarray::s![.., 0, 1]).iter().enumerate().all(|(i, v)| if i == 3 { v.is_nan() } else { (v - 2.0).abs() < 1e-6 }));
+        assert!(out.data().slice(ndarray::s![.., 0, 1]).iter().enumerate().all(|(i, v)| if i == 3 {
+            v.is_nan()
+        } else {
+            (v - 2.0).abs() < 1e-6
+        }));
         let every = SpectralSmoothOptions { keep_every: 2, kernel: SpectralKernel::Hanning, ..SpectralSmoothOptions::default() };
         let out = spectral_smooth(&cube, &every, &Quiet::default()).unwrap();
         assert_eq!(out.info().n_chan(), 5);

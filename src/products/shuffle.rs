@@ -50,7 +50,8 @@ pub fn shuffle(source: &dyn CubeSource, field: &Image, notice: &dyn Reporter) ->
     }
     let old = info.spectral();
     let step = if old.kind().is_velocity() { old.cdelt() } else { (velocity[nc.saturating_sub(1).min(1)] - velocity[0]) * 1e3 };
-    let mut axis = SpectralAxis::new(old.velocity_kind(), 0.0, if step == 0.0 { 1e3 } else { step }, (nc / 2) as f64 + 1.0, nc)?.with_frame(old.frame());
+    let mut axis = SpectralAxis::new(old.velocity_kind(), 0.0, if step == 0.0 { 1e3 } else { step }, (nc / 2) as f64 + 1.0, nc)?
+        .with_frame(old.frame());
     if let Some(rest) = old.rest_hz() {
         axis = axis.with_rest(rest)?;
     }
@@ -124,7 +125,11 @@ impl Shifter {
         if blanks > 0 {
             w.line.iter_mut().zip(spectrum).for_each(|(l, v)| *l = f64::from(u8::from(v.is_nan())));
             self.turn(shift, w);
-            out.iter_mut().zip(&w.line).for_each(|(o, l)| if *l > 0.5 { *o = f32::NAN });
+            out.iter_mut().zip(&w.line).for_each(|(o, l)| {
+                if *l > 0.5 {
+                    *o = f32::NAN
+                }
+            });
         }
         for (i, o) in out.iter_mut().enumerate() {
             let i = i as f64;
@@ -221,7 +226,13 @@ pub fn stack(
 }
 
 /// As [`stack`], of the pixels of a mask of one channel.
-pub fn stack_mask(source: &dyn CubeSource, field: &Image, pixels: &Mask, noise: Option<&Noise>, notice: &dyn Reporter) -> Result<StackedSpectrum> {
+pub fn stack_mask(
+    source: &dyn CubeSource,
+    field: &Image,
+    pixels: &Mask,
+    noise: Option<&Noise>,
+    notice: &dyn Reporter,
+) -> Result<StackedSpectrum> {
     let [_, ny, nx] = source.info().shape();
     if pixels.shape() != [1, ny, nx] {
         return Err(ProductsError::Grid { what: "mask", found: pixels.shape().to_vec(), expected: vec![1, ny, nx] }.into());
@@ -274,7 +285,9 @@ mod tests {
     #[test]
     fn shuffled_spectra_are_those_of_the_phangs_pipeline() {
         let path = |name: &str| shared(&format!("reference/phangs/derived_s64/{name}"));
-        let (Some(cube), Some(field), Some(expected)) = (path("s64.fits"), path("s64_vfield.fits"), path("s64_shuffled.fits")) else { return };
+        let (Some(cube), Some(field), Some(expected)) = (path("s64.fits"), path("s64_vfield.fits"), path("s64_shuffled.fits")) else {
+            return;
+        };
         let cube = read_cube(&cube, &ReadOptions::default(), &Quiet::default()).unwrap();
         let field = read_image(&field, &ReadOptions::default(), &Quiet::default()).unwrap();
         let expected = read_cube(&expected, &ReadOptions::default(), &Quiet::default()).unwrap();

@@ -165,16 +165,16 @@ mod tests {
     use crate::products::testing::info_of;
     use crate::units::ARCSEC;
 
-    /// The PHANGS pipeline's number: 22.9946128 K for 1 Jy in a round beam of 1 arcsec at 230.538 GHz.
+    /// The PHANGS pipeline's number to its nine digits: 22.9946128 K for 1 Jy in a round beam of 1 arcsec at 230.538 GHz.
     #[test]
     fn one_jansky_in_one_arcsecond() {
         let beam = Beam::round(ARCSEC).unwrap();
-        assert!((kelvin_per_jy_beam(230.538e9, beam.sr()) / 22.994_612_8 * (1.380_649 / 1.380_658) - 1.0).abs() < 1e-9);
+        assert!((kelvin_per_jy_beam(230.538e9, beam.sr()) / 22.994_612_8 * (1.380_649 / 1.380_658) - 1.0).abs() < 3e-9);
         let axis = crate::sky::SpectralAxis::new(crate::sky::SpectralKind::Frequency, 230.538e9, 1e6, 1.0, 1).unwrap();
         let mut info = info_of([1, 3, 3], Some(beam)).with_spectral(axis).unwrap();
         info.unit = Unit::new("Jy/beam");
         let phangs = UnitOptions { compat: Compat::Phangs, ..UnitOptions::default() };
-        assert!((conversion(&info, &Unit::new("K"), &phangs).unwrap()[0] / 22.994_612_8 - 1.0).abs() < 1e-9);
+        assert!((conversion(&info, &Unit::new("K"), &phangs).unwrap()[0] / 22.994_612_8 - 1.0).abs() < 3e-9);
     }
 
     #[test]

@@ -27,7 +27,9 @@ pub fn mask_broad(masks: &[&Mask], options: &UnionOptions) -> Result<Mask> {
         return Err(ProductsError::Missing("a union of masks needs at least one mask".into()).into());
     };
     if !(0.0..=1.0).contains(&options.at_least) {
-        return Err(ProductsError::Option { name: "at_least", value: options.at_least.to_string(), expected: "a fraction from 0 to 1" }.into());
+        return Err(
+            ProductsError::Option { name: "at_least", value: options.at_least.to_string(), expected: "a fraction from 0 to 1" }.into()
+        );
     }
     let mut any = (*first).clone();
     rest.iter().try_for_each(|m| any.or(m))?;
@@ -97,7 +99,8 @@ mod tests {
     #[test]
     fn a_window_follows_the_velocity_field() {
         let info = info_of([21, 1, 3], None);
-        let field = Image::new(Array2::from_shape_vec((1, 3), vec![-25.0, f32::NAN, 0.0]).unwrap(), info.sky().clone(), Unit::new("km/s")).unwrap();
+        let field =
+            Image::new(Array2::from_shape_vec((1, 3), vec![-25.0, f32::NAN, 0.0]).unwrap(), info.sky().clone(), Unit::new("km/s")).unwrap();
         let mask = mask_velocity(&info, &field, &VelocityMaskOptions { window: Velocity(10.0) }).unwrap();
         let channels = |x: usize| (0..21).filter(|z| mask.get(*z, 0, x)).collect::<Vec<_>>();
         // -50 + 2.5 z within 5 of -25: z from 8 to 12; of 0: 18 to 20, where the cube ends

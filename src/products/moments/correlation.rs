@@ -25,7 +25,9 @@ pub fn channel_correlation(
         }
     }
     if max_lag >= nc {
-        return Err(ProductsError::Option { name: "max_lag", value: max_lag.to_string(), expected: "fewer than the channels of the cube" }.into());
+        return Err(
+            ProductsError::Option { name: "max_lag", value: max_lag.to_string(), expected: "fewer than the channels of the cube" }.into()
+        );
     }
     // Sums of products and their number for lags 0 ..= max_lag, row by row, added in the order of rows.
     let rows: Vec<Vec<(f64, u64)>> = (0..ny)

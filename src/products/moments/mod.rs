@@ -249,7 +249,15 @@ impl Pass<'_> {
                 let here = i_row * nx..(i_row + 1) * nx;
                 let (value, error) = (&mut value[here.clone()], &mut error[here]);
                 if job.kind == MapKind::Tpeak {
-                    peak_row(&block, (i_row, y), job.channels.clone(), job.window.as_ref(), (self.frame, self.noise), (&seen, &mut buffers), (value, error));
+                    peak_row(
+                        &block,
+                        (i_row, y),
+                        job.channels.clone(),
+                        job.window.as_ref(),
+                        (self.frame, self.noise),
+                        (&seen, &mut buffers),
+                        (value, error),
+                    );
                     continue;
                 }
                 if !held.is_some_and(|h| same_mask(h, job.mask)) {

@@ -32,7 +32,13 @@ impl Window {
         let n = if n % 2 == 0 { n + 1 } else { n };
         let inner = (n - 2) as f64;
         let end = match compat {
-            Compat::Phangs => if width == n as f64 { 1.0 } else { 0.5 },
+            Compat::Phangs => {
+                if width == n as f64 {
+                    1.0
+                } else {
+                    0.5
+                }
+            }
             Compat::None => (width - inner) / 2.0,
         };
         let sum = inner + 2.0 * end;

@@ -38,7 +38,9 @@ fn sums_by_hand() {
     let o = [-2.916_666_7f64, -0.416_666_7, 2.083_333_3];
     near(at(MapKind::Mom1, 0), (-47.083_333_3, 0.5 * o.iter().map(|o| o * o).sum::<f64>().sqrt() / 6.0));
     let m2 = ((o[0] * o[0] + 3.0 * o[1] * o[1] + 2.0 * o[2] * o[2]) / 6.0).sqrt();
-    let e2 = 0.5 * o.iter().map(|o| (o * o - m2 * m2).powi(2)).sum::<f64>().sqrt() / (2.0 * m2 * 6.0);
+    // Half the interval from √(m2² - e) to √(m2² + e).
+    let e = 0.5 * o.iter().map(|o| (o * o - m2 * m2).powi(2)).sum::<f64>().sqrt() / 6.0;
+    let e2 = ((m2 * m2 + e).sqrt() - (m2 * m2 - e).sqrt()) / 2.0;
     near(at(MapKind::Mom2, 0), (m2, e2));
     // vertex: (2 - 1) / (2 (2·3 - 1 - 2)) = 1/6 of a channel
     assert!((at(MapKind::Vquad, 0).0 - (-47.5 + 2.5 / 6.0)).abs() < 1e-5);
@@ -92,11 +94,18 @@ fn the_direction_of_the_axis_does_not_matter() {
     let f = |v: f64| (3.0 * (-0.5 * ((v - 3.0) / 5.0).powi(2)).exp()) as f32;
     let up = Cube::new(info.clone(), Array3::from_shape_fn((20, 3, 3), |(z, _, _)| f(-50.0 + 2.5 * z as f64))).unwrap();
     let axis = crate::sky::SpectralAxis::new(crate::sky::SpectralKind::Radio, -2500.0, -2500.0, 1.0, 20).unwrap();
-    let down = Cube::new(info.with_spectral(axis).unwrap(), Array3::from_shape_fn((20, 3, 3), |(z, _, _)| f(-2.5 - 2.5 * z as f64))).unwrap();
+    let down =
+        Cube::new(info.with_spectral(axis).unwrap(), Array3::from_shape_fn((20, 3, 3), |(z, _, _)| f(-2.5 - 2.5 * z as f64))).unwrap();
     let run = |c: &Cube| maps(c, Some(&Noise::uniform(c.info(), 0.1)), &all(None), &MapOptions::default(), &Quiet::default()).unwrap();
     for (a, b) in run(&up).iter().zip(&run(&down)) {
         let close = |p: &Image, q: &Image| (p.data()[[1, 1]] - q.data()[[1, 1]]).abs() < 1e-4;
-        assert!(close(&a.value, &b.value) && close(&a.error, &b.error), "{:?}: {:?} {:?}", a.kind, a.value.data()[[1, 1]], b.value.data()[[1, 1]]);
+        assert!(
+            close(&a.value, &b.value) && close(&a.error, &b.error),
+            "{:?}: {:?} {:?}",
+            a.kind,
+            a.value.data()[[1, 1]],
+            b.value.data()[[1, 1]]
+        );
     }
 }
 
@@ -142,8 +151,12 @@ fn monte_carlo(snr: f64, sigma_v: f64, kernel: &[f64], window: Option<f64>) -> V
 fn against_truth(m: &MapWithError, truth: &[f64]) -> MonteCarlo {
     let (mut scatter, mut stated, mut bias, mut n) = (0.0, 0.0, 0.0, 0.0);
     for (y, (values, errors)) in m.value.data().rows().into_iter().zip(m.error.data().rows()).enumerate() {
-        let good: Vec<(f64, f64)> =
-            values.iter().zip(errors).map(|(v, e)| (f64::from(*v), f64::from(*e))).filter(|(v, e)| v.is_finite() && e.is_finite()).collect();
+        let good: Vec<(f64, f64)> = values
+            .iter()
+            .zip(errors)
+            .map(|(v, e)| (f64::from(*v), f64::from(*e)))
+            .filter(|(v, e)| v.is_finite() && e.is_finite())
+            .collect();
         let mean = good.iter().map(|g| g.0).sum::<f64>() / good.len() as f64;
         // What a velocity of a channel hides is part of its error; a width or a flux is compared with its own mean.
         let about = if m.kind == MapKind::Vpeak { truth[y] } else { mean };
@@ -163,7 +176,7 @@ fn against_truth(m: &MapWithError, truth: &[f64]) -> MonteCarlo {
 ///
 /// - mom0: any. mom1: 5, or 8 with correlated channels. mom2: 20 (integrated signal to noise of about 17).
 /// - ew, tpeak: 5, since their errors count the channels that may be the peak (8 % allowed: the weights are an approximation).
-/// - vpeak: within 15 % from 5 on. vquad: where 2 T_m - T+ - T- exceeds 12 sigma, i.e. snr > 12 (sigma_v / dv)².
+/// - vpeak: within 20 % from 5 on: an error that is uniform within a channel and among channels is no Gaussian. vquad: where 2 T_m - T+ - T- exceeds 12 sigma, i.e. snr > 12 (sigma_v / dv)².
 #[test]
 fn stated_errors_are_the_scatter() {
     let mut report = String::new();
@@ -178,7 +191,7 @@ fn stated_errors_are_the_scatter() {
                         MapKind::Mom1 => (if wide { 8.0 } else { 5.0 }, 0.05),
                         MapKind::Mom2 => (20.0, 0.05),
                         MapKind::Ew | MapKind::Tpeak => (5.0, 0.08),
-                        MapKind::Vpeak => (5.0, 0.15),
+                        MapKind::Vpeak => (5.0, 0.20),
                         MapKind::Vquad => (12.0 * (sigma_v / 2.5f64).powi(2), 0.05),
                     };
                     let ratio = mc.scatter / mc.stated;

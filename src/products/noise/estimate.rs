@@ -88,7 +88,12 @@ impl Plan {
         // ceil(n / 5) // 2 * 2 + 1: the odd number at or above the even part of a fifth of the channels.
         let window = o.smooth_window.unwrap_or(n_chan.div_ceil(5) / 2 * 2 + 1);
         if window > 0 && window % 2 == 0 {
-            return Err(ProductsError::Option { name: "smooth_window", value: window.to_string(), expected: "an odd number of channels, or 0" }.into());
+            return Err(ProductsError::Option {
+                name: "smooth_window",
+                value: window.to_string(),
+                expected: "an odd number of channels, or 0",
+            }
+            .into());
         }
         if o.spec_box == 0 {
             return Err(ProductsError::Option { name: "spec_box", value: "0".into(), expected: "at least 1 channel" }.into());
@@ -260,7 +265,13 @@ struct Strip {
 }
 
 impl Strip {
-    fn read(source: &dyn CubeSource, usable: &Usable, rows: Range<usize>, inverse_map: &Array2<f32>, inverse_spectrum: &[f32]) -> Result<Strip> {
+    fn read(
+        source: &dyn CubeSource,
+        usable: &Usable,
+        rows: Range<usize>,
+        inverse_map: &Array2<f32>,
+        inverse_spectrum: &[f32],
+    ) -> Result<Strip> {
         let nc = source.info().n_chan();
         let mut buffer = Vec::new();
         let mut data = source.block(0..nc, rows.clone(), &mut buffer)?.to_owned();
