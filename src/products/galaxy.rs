@@ -165,13 +165,13 @@ impl Galaxy {
 
 /// Surface brightness at a radius (in sides of the image) and azimuth: an exponential disc, two logarithmic arms with knots, a bulge.
 fn brightness(r: f64, phi: f64) -> f64 {
-    let arm = 2.0 * (phi - (r / 0.05).max(1e-6).ln() / 0.32);
-    let knots = 1.0 + 0.5 * (7.0 * phi + 40.0 * r).cos() * (26.0 * r).sin();
+    let arm = 2.0 * (phi - (r / 0.08).max(1e-6).ln() / 0.32);
+    let knots = 1.0 + 0.5 * (7.0 * phi + 25.0 * r).cos() * (16.0 * r).sin();
     let arms = (1.2 * (arm.cos() - 1.0)).exp() * knots;
-    let disc = (-r / 0.09).exp() * (0.12 + 0.88 * arms);
-    let bulge = 0.7 * (-0.5 * (r / 0.02).powi(2)).exp();
+    let disc = (-r / 0.15).exp() * (0.15 + 0.85 * arms);
+    let bulge = 0.7 * (-0.5 * (r / 0.03).powi(2)).exp();
     // The disc ends smoothly: sight lines beyond have no emission.
-    (disc + bulge) / (1.0 + (r / 0.36).powi(12))
+    (disc + bulge) / (1.0 + (r / 0.4).powi(12))
 }
 
 impl CubeSource for Galaxy {

@@ -50,7 +50,7 @@ impl Quantity {
                 (ColorMap::BlueRed, Norm::new(lo, hi, Stretch::Linear))
             }
             Quantity::Width => (ColorMap::Viridis, Norm::new(0.0, range(0.0, 0.98).1, Stretch::Linear)),
-            Quantity::Error => (ColorMap::Cividis, Norm::new(0.0, range(0.0, 0.95).1, Stretch::Linear)),
+            Quantity::Error => (ColorMap::Cividis, Norm::new(0.0, range(0.0, 0.99).1, Stretch::Linear)),
             Quantity::Other => (ColorMap::Viridis, Norm::of(image.data(), Stretch::Linear)),
         }
     }

@@ -32,7 +32,7 @@ pub struct MaskOverview {
 impl Plot for MaskOverview {
     fn figure(&self) -> Result<Figure> {
         let n = self.masks.len().max(1);
-        let columns = n.min(3);
+        let columns = if n == 4 { 2 } else { n.min(3) };
         let rows = n.div_ceil(columns);
         let most = self.masks.iter().flat_map(|m| m.width.data()).filter(|v| v.is_finite()).fold(1.0f32, |a, b| a.max(*b));
         let norm = Norm::new(0.0, f64::from(most), Stretch::Linear);
@@ -58,7 +58,10 @@ impl Plot for MaskOverview {
             let steps = Steps::new(self.edges_kms.clone(), values, series_color(i)).key(&*m.name);
             if i == 0 { steps.filled(0.15) } else { steps }
         });
-        let spectrum = Panel::new(x, Axis::new("Pixels in the mask")).with_all(steps.collect::<Vec<Steps>>());
+        let highest = self.masks.iter().flat_map(|m| &m.pixels).copied().max().unwrap_or(1).max(1) as f64;
+        // Room above for the legend.
+        let y = Axis::new("Pixels in the mask").range(0.0, highest * (1.1 + 0.13 * n as f64));
+        let spectrum = Panel::new(x, y).with_all(steps.collect::<Vec<Steps>>());
         Ok(figure.place_over(rows, 0, 1, columns, spectrum))
     }
 

@@ -88,23 +88,34 @@ pub fn cropped(image: &Image, [y0, y1, x0, x1]: [usize; 4]) -> SkyImage {
     SkyImage { values, center_px: [cx - x0 as f64, cy - y0 as f64], ..sky }
 }
 
-/// Rows and columns that hold the finite values of any of the images, with a margin of a twentieth; the whole where they have none.
+/// Rows and columns that hold what the images show, with a margin of a twentieth; the whole where they show nothing.
+///
+/// Images that fill much more of the sky than the emptiest (peak maps, limits) do not count.
 pub fn common_box(images: &[&Image]) -> [usize; 4] {
     let Some(first) = images.first() else { return [0, usize::MAX, 0, usize::MAX] };
     let (ny, nx) = first.data().dim();
+    // As the figure turns them: rows up, columns to the west.
+    let turned: Vec<SkyImage> = images.iter().filter(|i| i.data().dim() == (ny, nx)).map(|i| SkyImage::from(*i)).collect();
+    let shows = |v: &f32| v.is_finite() && *v != 0.0;
+    let filled = |s: &SkyImage| s.values.iter().filter(|v| shows(v)).count();
+    let least = turned.iter().map(filled).filter(|n| *n > 0).min().unwrap_or(0);
     let mut b = [ny, 0, nx, 0];
-    for image in images.iter().filter(|i| i.data().dim() == (ny, nx)) {
-        // As the figure turns them: rows up, columns to the west.
-        let sky = SkyImage::from(*image);
-        for ((y, x), _) in sky.values.indexed_iter().filter(|(_, v)| v.is_finite() && **v != 0.0) {
+    for sky in turned.iter().filter(|s| filled(s) <= 4 * least) {
+        for ((y, x), _) in sky.values.indexed_iter().filter(|(_, v)| shows(v)) {
             b = [b[0].min(y), b[1].max(y + 1), b[2].min(x), b[3].max(x + 1)];
         }
     }
     if b[0] >= b[1] {
         return [0, ny, 0, nx];
     }
-    let margin = ((b[1] - b[0]).max(b[3] - b[2]) / 20).max(2);
-    [b[0].saturating_sub(margin), (b[1] + margin).min(ny), b[2].saturating_sub(margin), (b[3] + margin).min(nx)]
+    // A square about the middle, with room for beam and scale bar.
+    let side = ((b[1] - b[0]).max(b[3] - b[2]) as f64 * 1.25).ceil() as usize + 2;
+    let around = |lo: usize, hi: usize, n: usize| {
+        let start = ((lo + hi) / 2).saturating_sub(side / 2);
+        [start, (start + side).min(n)]
+    };
+    let ([y0, y1], [x0, x1]) = (around(b[0], b[1], ny), around(b[2], b[3], nx));
+    [y0, y1, x0, x1]
 }
 
 /// Reference of the offsets: `Offsets from 01h36m41.8s +15d46m59s (ICRS)`.
@@ -113,12 +124,34 @@ pub fn reference_note(image: &Image) -> String {
     let [x, y] = keys.crpix.map(|p| p - 1.0);
     let inside = x >= 0.0 && y >= 0.0 && x < image.nx() as f64 && y < image.ny() as f64;
     let at = if inside { (x, y) } else { ((image.nx() / 2) as f64, (image.ny() / 2) as f64) };
-    image.sky().sky_from_pixel(at.0, at.1).map_or(String::new(), |d| format!("Offsets from {d}"))
+    image.sky().sky_from_pixel(at.0, at.1).map_or(String::new(), |d| format!("Offsets from {}", place(d)))
+}
+
+/// A direction as figures write it: `01h36m41.76s +15°46′58.8″ (ICRS)`, degrees in Galactic coordinates.
+fn place(d: crate::sky::Direction) -> String {
+    if d.frame == crate::sky::Frame::Galactic {
+        return format!("l = {:.4}°, b = {:.4}°", d.ra_rad.to_degrees(), d.dec_rad.to_degrees());
+    }
+    let tau = std::f64::consts::TAU;
+    // In hundredths of a second and tenths of an arcsecond, so that no field shows 60.
+    let t = (d.ra_rad.rem_euclid(tau) / tau * 86_400e2).round() as u64 % 8_640_000;
+    let a = (d.dec_rad.abs().to_degrees() * 36_000.0).round() as u64;
+    let sign = if d.dec_rad < 0.0 { '−' } else { '+' };
+    let (h, m, s) = (t / 360_000, t / 6_000 % 60, t % 6_000);
+    let (deg, min, sec) = (a / 36_000, a / 600 % 60, a % 600);
+    format!("{h:02}h{m:02}m{:02}.{:02}s {sign}{deg:02}°{min:02}′{:02}.{}″ ({})", s / 100, s % 100, sec / 10, sec % 10, d.frame.name())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_carry_into_the_next_field() {
+        use crate::sky::{Direction, Frame};
+        let d = Direction::new((15.0f64 * 2.0).to_radians() - 1e-9, (-10.0f64).to_radians() + 1e-9, Frame::Icrs);
+        assert_eq!(place(d), "02h00m00.00s −10°00′00.0″ (ICRS)");
+    }
 
     #[test]
     fn units_and_lengths_as_labels_show_them() {

@@ -81,15 +81,15 @@ fn title_of(stem: &str) -> String {
     let (rest, last) = stem.rsplit_once('_').unwrap_or(("", stem));
     let known = |name: &str| {
         Some(match name {
-            "mom0" => "Integrated intensity",
-            "mom1" => "Mean velocity",
-            "mom1wprior" => "Mean velocity with prior",
-            "mom2" => "Velocity dispersion",
+            "mom0" => "Intensity",
+            "mom1" => "Velocity",
+            "mom1wprior" => "Velocity with prior",
+            "mom2" => "Dispersion",
             "ew" => "Effective width",
-            "tpeak" => "Peak temperature",
-            "tpeak12p5" => "Peak in 12.5 km s^{−1}",
-            "vpeak" => "Velocity of the peak",
-            "vquad" => "Velocity of the parabola",
+            "tpeak" => "Peak",
+            "tpeak12p5" => "Peak in 12.5 km/s",
+            "vpeak" => "Peak velocity",
+            "vquad" => "Parabola",
             "vfield" => "Velocity field",
             "coverage2d" => "Coverage",
             _ => return None,
@@ -425,9 +425,9 @@ mod tests {
 
     #[test]
     fn names_of_the_pipeline_become_titles() {
-        assert_eq!(title_of("s64_2as_strict_mom1"), "Mean velocity (strict)");
-        assert_eq!(title_of("s64_broad_etpeak12p5"), "Error: peak in 12.5 km s^{−1} (broad)");
-        assert_eq!(title_of("s64_mom1wprior"), "Mean velocity with prior");
+        assert_eq!(title_of("s64_2as_strict_mom1"), "Velocity (strict)");
+        assert_eq!(title_of("s64_broad_etpeak12p5"), "Error: peak in 12.5 km/s (broad)");
+        assert_eq!(title_of("s64_mom1wprior"), "Velocity with prior");
         assert!(title_of("my_map").contains("my"));
     }
 }
