@@ -113,3 +113,151 @@ fn derived_products_in_compat_mode_are_those_of_the_phangs_pipeline() {
     }
     assert!(n_files > 80, "{n_files}");
 }
+
+/// A FITS file of 32-bit floats with these cards.
+fn fits_file(path: &Path, cards: &[String], values: &[f32]) {
+    let mut bytes: Vec<u8> = cards.iter().map(String::as_str).chain(["END"]).flat_map(|c| format!("{c:<80}").into_bytes()).collect();
+    bytes.resize(bytes.len().next_multiple_of(2880), b' ');
+    bytes.extend(values.iter().flat_map(|v| v.to_be_bytes()));
+    bytes.resize(bytes.len().next_multiple_of(2880), 0);
+    std::fs::write(path, bytes).expect("writable");
+}
+
+/// A cube of noise about 0 with a bright line in its middle; `edit` changes the cards, `n` are columns, rows, channels, Stokes.
+fn strange_cube(path: &Path, n: [usize; 4], edit: &[(&str, Option<&str>)], value: impl Fn(usize) -> f32) {
+    let mut cards: Vec<(String, String)> = [
+        ("SIMPLE", "T"),
+        ("BITPIX", "-32"),
+        ("NAXIS", "4"),
+        ("NAXIS1", ""),
+        ("NAXIS2", ""),
+        ("NAXIS3", ""),
+        ("NAXIS4", ""),
+        ("CTYPE1", "'RA---SIN'"),
+        ("CRVAL1", "30.0"),
+        ("CDELT1", "-2.0E-4"),
+        ("CRPIX1", "10.0"),
+        ("CUNIT1", "'deg'"),
+        ("CTYPE2", "'DEC--SIN'"),
+        ("CRVAL2", "10.0"),
+        ("CDELT2", "2.0E-4"),
+        ("CRPIX2", "10.0"),
+        ("CUNIT2", "'deg'"),
+        ("CTYPE3", "'VRAD'"),
+        ("CRVAL3", "1.0E6"),
+        ("CDELT3", "5.0E3"),
+        ("CRPIX3", "1.0"),
+        ("CUNIT3", "'m/s'"),
+        ("CTYPE4", "'STOKES'"),
+        ("CRVAL4", "1.0"),
+        ("CDELT4", "1.0"),
+        ("CRPIX4", "1.0"),
+        ("BUNIT", "'Jy/beam'"),
+        ("BMAJ", "8.0E-4"),
+        ("BMIN", "8.0E-4"),
+        ("BPA", "0.0"),
+        ("RESTFRQ", "2.30538E11"),
+        ("SPECSYS", "'LSRK'"),
+    ]
+    .map(|(k, v)| (k.to_string(), v.to_string()))
+    .to_vec();
+    for (i, size) in n.iter().enumerate() {
+        cards[3 + i].1 = size.to_string();
+    }
+    for (key, new) in edit {
+        cards.retain(|(k, _)| k != key || new.is_some());
+        cards.iter_mut().filter(|(k, _)| k == key).for_each(|c| c.1 = new.unwrap_or_default().to_string());
+    }
+    let cards: Vec<String> = cards.iter().map(|(k, v)| format!("{k:<8}= {v:>20}")).collect();
+    let values: Vec<f32> = (0..n.iter().product()).map(value).collect();
+    fits_file(path, &cards, &values);
+}
+
+/// Numbers without order between -1 and 1.
+fn scattered(i: usize) -> f32 {
+    ((i as u64).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 40) as f32 / 8_388_608.0 - 1.0
+}
+
+fn run_text(project: &Path, text: &str) -> Result<(), String> {
+    let context = Context::new(Setup::new(project, "strange", Arc::new(Memory::default()))).map_err(|e| e.to_string())?;
+    engine::run(&Script::new("strange.rhai", text), &Arc::new(context)).map(drop).map_err(|e| e.to_string())
+}
+
+/// Input that is wrong gets an error that says what; input that is only unusual gets an answer.
+#[test]
+fn strange_cubes_get_an_answer_or_a_clear_error() {
+    const ALL: &str = "let n = noise(\"c.fits\", \"n.fits\"); let m = mask_strict(\"c.fits\", n, \"m.fits\"); maps(\"c.fits\", moment_key(\"x\", #{ strict: m, broad: m }), n);";
+    let usual = [20, 20, 24, 1];
+    let plain = scattered as fn(usize) -> f32;
+    let blank = |_: usize| f32::NAN;
+    type Case<'a> = (&'a str, [usize; 4], Vec<(&'a str, Option<&'a str>)>, fn(usize) -> f32, &'a str, &'a str);
+    let cases: Vec<Case<'_>> = vec![
+        ("plain", usual, vec![], plain, ALL, ""),
+        (
+            "no beam",
+            usual,
+            vec![("BMAJ", None), ("BMIN", None), ("BPA", None)],
+            plain,
+            "convolve(\"c.fits\", \"o.fits\", #{ beam: [\"5arcsec\"] })",
+            "no beam",
+        ),
+        ("no beam, maps", usual, vec![("BMAJ", None), ("BMIN", None), ("BPA", None)], plain, ALL, ""),
+        ("no unit", usual, vec![("BUNIT", None)], plain, "to_unit(\"c.fits\", \"K\", \"o.fits\")", "unit"),
+        ("no unit, maps", usual, vec![("BUNIT", None)], plain, ALL, ""),
+        ("no rest frequency", usual, vec![("RESTFRQ", None)], plain, "to_unit(\"c.fits\", \"K\", \"o.fits\")", "rest frequency"),
+        ("no rest frequency, maps", usual, vec![("RESTFRQ", None)], plain, ALL, ""),
+        (
+            "pixels that are not square",
+            usual,
+            vec![("CDELT2", Some("3.0E-4"))],
+            plain,
+            "convolve(\"c.fits\", \"o.fits\", #{ beam: [\"5arcsec\"] }); noise(\"o.fits\", \"n.fits\")",
+            "",
+        ),
+        ("one channel", [20, 20, 1, 1], vec![], plain, ALL, ""),
+        ("two channels", [20, 20, 2, 1], vec![], plain, ALL, ""),
+        ("all blank", usual, vec![], blank, "noise(\"c.fits\", \"n.fits\")", "blank"),
+        ("two Stokes", [20, 20, 24, 2], vec![], plain, "noise(\"c.fits\", \"n.fits\")", "Stokes"),
+        (
+            "two Stokes, one chosen",
+            [20, 20, 24, 2],
+            vec![],
+            plain,
+            "noise(copy_cube(\"c.fits\", \"o.fits\", #{ stokes: \"Q\" }), \"n.fits\")",
+            "",
+        ),
+        ("descending axis", usual, vec![("CDELT3", Some("-5.0E3"))], plain, ALL, ""),
+        (
+            "too small a target",
+            usual,
+            vec![],
+            plain,
+            "convolve(\"c.fits\", \"o.fits\", #{ beam: [\"1arcsec\"] })",
+            "does not contain the beam",
+        ),
+        ("an output that is there", usual, vec![], plain, "noise(\"c.fits\", \"c.fits\")", ""),
+        ("an output of somebody else", usual, vec![], plain, "noise(\"c.fits\", \"other.fits\")", "overwrite"),
+    ];
+    for (name, n, edit, value, script, expected) in cases {
+        let project = tempfile::tempdir().expect("a folder");
+        strange_cube(&project.path().join("c.fits"), n, &edit, value);
+        let before = std::fs::read(project.path().join("c.fits")).expect("the cube");
+        std::fs::write(project.path().join("other.fits"), b"mine").expect("writable");
+        let result = run_text(project.path(), script);
+        match (&result, expected, name) {
+            (Err(e), _, "an output that is there") => assert!(!e.is_empty()),
+            (Ok(()), "", _) => {}
+            (Err(e), expected, _) if !expected.is_empty() => assert!(e.contains(expected), "{name}: {e}"),
+            _ => panic!("{name}: {result:?}, expected {expected:?}"),
+        }
+        let kept = std::fs::read(project.path().join("c.fits")).expect("the cube is still there");
+        assert!(kept == before, "{name}: the input changed");
+        assert_eq!(std::fs::read(project.path().join("other.fits")).expect("kept"), b"mine", "{name}");
+    }
+    let project = tempfile::tempdir().expect("a folder");
+    strange_cube(&project.path().join("c.fits"), usual, &[], plain);
+    let bytes = std::fs::read(project.path().join("c.fits")).expect("the cube");
+    std::fs::write(project.path().join("c.fits"), &bytes[..bytes.len() / 2]).expect("writable");
+    let e = run_text(project.path(), "noise(\"c.fits\", \"n.fits\")").expect_err("a truncated file");
+    assert!(e.contains("ends") || e.contains("truncated") || e.contains("bytes"), "{e}");
+}

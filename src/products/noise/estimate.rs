@@ -27,6 +27,9 @@ pub fn noise(source: &dyn CubeSource, exclude: Option<&Mask>, options: &NoiseOpt
         notice.progress("noise", i as u64, options.iterations as u64);
         if options.map {
             let samples = sample_map(source, &usable, &map, &spectrum, &plan, i > 0, notice)?;
+            if i == 0 && options.compat == Compat::None && samples.iter().all(|v| v.is_nan()) {
+                return uniform(source, &usable, map, &plan, notice);
+            }
             let fresh = fill_map(samples, &plan, options.compat, notice)?;
             map.zip_mut_with(&fresh, |m, f| *m *= f);
         }
@@ -47,6 +50,20 @@ pub fn noise(source: &dyn CubeSource, exclude: Option<&Mask>, options: &NoiseOpt
     Ok(Noise::separable(source.info(), map, spectrum)?)
 }
 
+/// One number for a cube whose boxes hold too few voxels each.
+fn uniform(source: &dyn CubeSource, usable: &Usable, footprint: Array2<f64>, plan: &Plan, notice: &dyn Reporter) -> Result<Noise> {
+    let one = scalar(source, usable.mask.as_ref(), notice)?;
+    let message = format!(
+        "no box of {0} x {0} pixels holds more than {1} voxels: one number, {one:.4} {2}, stands for the whole cube",
+        plan.side,
+        plan.min_voxels,
+        source.info().unit
+    );
+    notice.warn(Warning::new("noise-uniform", message).hint("a larger box_pixels or a smaller min_voxels measures a map"));
+    let n_chan = source.info().n_chan();
+    Ok(Noise::separable(source.info(), footprint.mapv(|m| m * one), vec![1.0; n_chan])?)
+}
+
 /// One number for the noise of a cube or a part of it: 1.4826 times the median of |x|, first over negative values, then over
 /// values below the threshold that one noise value in twice their number would exceed.
 pub fn noise_scalar(source: &dyn CubeSource, exclude: Option<&Mask>, notice: &dyn Reporter) -> Result<f64> {
@@ -58,7 +75,7 @@ fn scalar(source: &dyn CubeSource, usable: Option<&Mask>, notice: &dyn Reporter)
     let [nc, ny, nx] = source.info().shape();
     let (map, spectrum) = (Array2::ones((ny, nx)), vec![1.0; nc]);
     let value = slab_noise(source, usable, (&map, &spectrum), nc, notice)?[0];
-    if value.is_nan() { Err(ProductsError::AllBlank((nc * ny * nx) as u64).into()) } else { Ok(value) }
+    if value > 0.0 { Ok(value) } else { Err(ProductsError::NoNoise.into()) }
 }
 
 /// Sizes of boxes, strides and windows.

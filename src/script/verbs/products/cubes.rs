@@ -5,19 +5,23 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::demo;
-use super::files::{cube_fields, cube_in, cube_record, image_in, mask_in, open_cube, put_image, sign, write_noise, write_stream};
+use super::files::{
+    cube_fields, cube_in, cube_record, image_in, image_record, mask_in, open_cube, open_image, put_image, sign, write_noise, write_stream,
+};
 use crate::data::{Beam, CardValue, CubeInfo, CubeSink, CubeSource};
 use crate::error::{Error, Result};
 use crate::fits::{CubeWriter, ReadOptions, write_image};
 use crate::ms::atomic::NewFolder;
 use crate::options::Options;
-use crate::products::{ConvolveOptions, Coverage, Galaxy, GalaxyOptions, NoiseOptions, convolve_image, convolve_into, noise, noise_scalar};
+use crate::products::{
+    ConvolveOptions, Coverage, Galaxy, GalaxyOptions, Noise, NoiseOptions, convolve_image, convolve_into, noise, noise_scalar,
+};
 use crate::script::value::record;
 use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, check_options2, defaults, defaults2};
 use crate::units::{ARCSEC, Angle};
 
 /// The verbs of this group.
-pub static VERBS: &[&Verb] = &[&SIMULATE_GALAXY, &CUBE_INFO, &COPY_CUBE, &CONVOLVE, &CONVOLVE_MAP, &NOISE, &NOISE_SCALAR];
+pub static VERBS: &[&Verb] = &[&SIMULATE_GALAXY, &CUBE_INFO, &MAP_INFO, &COPY_CUBE, &CONVOLVE, &CONVOLVE_MAP, &NOISE, &NOISE_SCALAR];
 
 static SIMULATE_GALAXY: Verb = Verb {
     name: "simulate_galaxy",
@@ -75,6 +79,24 @@ static CUBE_INFO: Verb = Verb {
         let mut fields = cube_fields(cube.info());
         fields.insert("path".into(), shown.clone().into());
         record("CubeInfo", summary_of(&shown, cube.info()), fields)
+    },
+    ..Verb::EMPTY
+};
+
+static MAP_INFO: Verb = Verb {
+    name: "map_info",
+    group: "Products",
+    summary: "Tells what a map holds: shape, unit, beam, range of values.",
+    inputs: &[Input::new("map", InputKind::FileIn, "FITS or CASA image of one channel.")],
+    options: &[ReadOptions::PARAMS],
+    defaults: defaults::<ReadOptions>,
+    returns: "Image: `path`, `shape` (rows, columns), `unit`, `n_known`, `min`, `max`, `beam`",
+    effects: Effects::Reads,
+    examples: &[Example { title: "The unit of a map.", script: demo!("map_info(g.mom0).unit"), result: "K km s-1", tolerance: 0.0 }],
+    check: check_options::<ReadOptions>,
+    run: |call, work| {
+        let path = call.path_in(0)?;
+        image_record(call, &path, &open_image(&path, &call.options()?, work.notice)?)
     },
     ..Verb::EMPTY
 };
@@ -139,9 +161,9 @@ static COPY_CUBE: Verb = Verb {
             tolerance: 1e-9,
         },
         Example {
-            title: "A Stokes parameter that is not there.",
+            title: "A map is no cube.",
             script: demo!("copy_cube(g.mom0, \"copy.fits\")"),
-            result: "error: the file has the axes of an image without spectral axis",
+            result: "error: the axes are those of an image without spectral axis",
             tolerance: 0.0,
         },
     ],
@@ -313,6 +335,14 @@ static CONVOLVE_MAP: Verb = Verb {
     ..Verb::EMPTY
 };
 
+crate::options! {
+    /// Noise that is known.
+    pub struct KnownNoise {
+        /// Take this number, in the unit of the cube, for the noise everywhere, and measure nothing.
+        [""] sigma: Option<f64> = None,
+    }
+}
+
 static NOISE: Verb = Verb {
     name: "noise",
     group: "Products",
@@ -324,8 +354,8 @@ static NOISE: Verb = Verb {
         Input::new("out", InputKind::FileOut, "Noise cube to make."),
         Input::optional("exclude", InputKind::FileIn, "Mask of voxels that do not count, for example known emission."),
     ],
-    options: &[NoiseOptions::PARAMS],
-    defaults: defaults::<NoiseOptions>,
+    options: &[NoiseOptions::PARAMS, KnownNoise::PARAMS],
+    defaults: defaults2::<NoiseOptions, KnownNoise>,
     returns: "Noise: `path`, `median` (over the map), `map_range`, `spectrum` (median over the sky), `unit`",
     effects: Effects::Writes,
     examples: &[Example {
@@ -335,11 +365,15 @@ static NOISE: Verb = Verb {
         tolerance: 0.0,
     }],
     see: "Leroy et al. 2021, ApJS 255, 19, section 7.2",
-    check: check_options::<NoiseOptions>,
+    check: check_options2::<NoiseOptions, KnownNoise>,
     run: |call, work| {
         let cube = cube_in(call, 0, work)?;
         let exclude = mask_in(call, 2, work)?;
-        let found = noise(cube.as_ref(), exclude.as_ref(), &call.options()?, work.notice)?;
+        let found = match call.options::<KnownNoise>()?.sigma {
+            Some(sigma) if sigma > 0.0 => Noise::uniform(cube.info(), sigma),
+            Some(sigma) => return Err(Error::user(format!("`noise`: sigma is {sigma}; expected a positive number"))),
+            None => noise(cube.as_ref(), exclude.as_ref(), &call.options()?, work.notice)?,
+        };
         let mut info = found.info().clone();
         info.meta.set("BTYPE", CardValue::Text("Noise".into()), "");
         sign(&mut info.meta, call, work);

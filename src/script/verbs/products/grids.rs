@@ -43,7 +43,7 @@ static TO_UNIT: Verb = Verb {
         Example {
             title: "A unit that is no brightness.",
             script: demo!("to_unit(g.cube, \"km/s\", \"x.fits\")"),
-            result: "error: the unit \"km s-1\" does not work for unit conversion",
+            result: "error: the unit is \"km s-1\"; unit conversion needs K",
             tolerance: 0.0,
         },
     ],

@@ -38,7 +38,7 @@ static MASK_STRICT: Verb = Verb {
         Example {
             title: "The mask of a galaxy holds a part of the cube.",
             script: demo!(
-                "let n = noise(g.cube, \"n.fits\"); let m = mask_strict(g.cube, n, \"m.fits\"); m.n_voxels > 1000 && m.n_voxels < 40000"
+                "let n = noise(g.cube, \"n.fits\"); let m = mask_strict(g.cube, n, \"m.fits\"); m.n_voxels > 200 && m.n_voxels < 40000"
             ),
             result: "true",
             tolerance: 0.0,
@@ -46,7 +46,7 @@ static MASK_STRICT: Verb = Verb {
         Example {
             title: "A misspelt threshold.",
             script: demo!("let n = noise(g.cube, \"n.fits\"); mask_strict(g.cube, n, \"m.fits\", #{ hihg: 5 })"),
-            result: "error: `mask_strict` has no option `hihg`; did you mean `high` (default 4)?",
+            result: "error: `mask_strict` has no option `hihg`; did you mean `high` (default 4.0)?",
             tolerance: 0.0,
         },
     ],
