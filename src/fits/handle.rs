@@ -161,8 +161,13 @@ impl Handle {
         unsafe { sys::ffgtcl(self.0, i, &mut kind, &mut repeat, &mut width, &mut status) };
         checked(status, &format!("read column {name}"))?;
         let mut out = vec![f64::NAN; n];
-        for (row, value) in out.iter_mut().enumerate() {
-            unsafe { sys::ffgcvd(self.0, i, row as i64 + 1, 1, 1, f64::NAN, value, &mut any, &mut status) };
+        if repeat == 1 && n > 0 {
+            // One element a row: all rows in one call.
+            unsafe { sys::ffgcvd(self.0, i, 1, 1, n as i64, f64::NAN, out.as_mut_ptr(), &mut any, &mut status) };
+        } else {
+            for (row, value) in out.iter_mut().enumerate() {
+                unsafe { sys::ffgcvd(self.0, i, row as i64 + 1, 1, 1, f64::NAN, value, &mut any, &mut status) };
+            }
         }
         checked(status, &format!("read column {name}"))?;
         Ok(Some(out))

@@ -11,7 +11,7 @@ use super::axes::{Axes, beam_of, is_structural};
 use super::handle::{Handle, HduKind};
 use super::header::Header;
 use super::{FitsError, ReadOptions};
-use crate::data::{Beam, Beams, Cube, CubeInfo, CubeSource, Image, Meta, Unit};
+use crate::data::{Beam, Beams, Cube, CubeInfo, CubeSource, Image, LinearAxis, Meta, Plane, Unit};
 use crate::error::{Error, Result};
 use crate::notice::{Reporter, Warning};
 
@@ -76,6 +76,50 @@ pub fn is_cube(path: &Path, options: &ReadOptions, notice: &dyn Reporter) -> Res
 pub fn read_header(path: &Path, hdu: Option<usize>) -> Result<Header> {
     let mut handle = Handle::open(path).map_err(|e| Error::from(e).at(path))?;
     select_image(&mut handle, hdu).and_then(|_| handle.header()).map_err(|e| Error::from(e).at(path))
+}
+
+/// Reads two-dimensional data whose axes are linear and not both celestial: a position-velocity diagram.
+pub fn read_plane(path: &Path) -> Result<Plane> {
+    let read = || -> Result<Plane> {
+        let mut handle = Handle::open(path)?;
+        select_image(&mut handle, None)?;
+        let (header, size) = (handle.header()?, handle.image_size()?);
+        let [nx, ny] = size[..] else {
+            let found = format!("{} axes", size.len());
+            return Err(FitsError::Axes { found, expected: "those of a plane (two)" }.into());
+        };
+        let mut values = vec![0.0; nx * ny];
+        handle.read_pixels(&size, 0, &mut values)?;
+        let data = ndarray::Array2::from_shape_vec((ny, nx), values.iter().map(|v| *v as f32).collect())
+            .map_err(|e| Error::internal(e.to_string()))?;
+        let axis = |i: usize| LinearAxis {
+            ctype: header.text(&format!("CTYPE{i}")).unwrap_or_default().into(),
+            cunit: header.text(&format!("CUNIT{i}")).unwrap_or_default().into(),
+            crval: header.number(&format!("CRVAL{i}")).unwrap_or(0.0),
+            cdelt: header.number(&format!("CDELT{i}")).unwrap_or(1.0),
+            crpix: header.number(&format!("CRPIX{i}")).unwrap_or(1.0),
+        };
+        let mut plane = Plane::new(data, [axis(1), axis(2)], Unit::new(header.text("BUNIT").unwrap_or("")))?;
+        plane.beam = beam_of(&header)?;
+        plane.rest_hz = header.number("RESTFRQ");
+        plane.meta.cards = header.cards.iter().filter(|c| !is_structural(&c.key)).cloned().collect();
+        Ok(plane)
+    };
+    read().map_err(|e| e.at(path))
+}
+
+/// A numeric column of the table extension of this name; `None` where the file has neither.
+pub fn read_column(path: &Path, extension: &str, column: &str) -> Result<Option<Vec<f64>>> {
+    let find = || -> Result<Option<Vec<f64>>, FitsError> {
+        let mut handle = Handle::open(path)?;
+        for i in 1..handle.n_hdu()? {
+            if handle.select(i)? == HduKind::Table && handle.header()?.text("EXTNAME") == Some(extension) {
+                return handle.column(column);
+            }
+        }
+        Ok(None)
+    };
+    find().map_err(|e| Error::from(e).at(path))
 }
 
 /// A file whose header has been understood.

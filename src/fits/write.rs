@@ -10,7 +10,7 @@ use super::FitsError;
 use super::axes::{beam_cards, coordinate_cards, line_cards};
 use super::header::{format_card, format_lines};
 use super::table::{Column, table_bytes};
-use crate::data::{Beams, Card, CardValue, Cube, CubeInfo, CubeSink, Image, Mask, Meta};
+use crate::data::{Beams, Card, CardValue, Cube, CubeInfo, CubeSink, Image, Mask, Meta, Plane};
 use crate::error::{Error, Result};
 use crate::sky::SpectralAxis;
 
@@ -46,6 +46,29 @@ pub fn write_image(path: &Path, image: &Image, overwrite: bool) -> Result<()> {
     head.extend(line_cards(image.rest_hz, image.spectral_frame));
     let mut file = Writer::create(path, overwrite, Pixels::F32, &[image.nx(), image.ny()], head, &image.meta)?;
     file.put_floats(image.data().view())?;
+    file.finish(None)
+}
+
+/// Writes a plane of two linear axes.
+pub fn write_plane(path: &Path, plane: &Plane, overwrite: bool) -> Result<()> {
+    let mut head = Vec::new();
+    if let Some(b) = plane.beam {
+        head.extend(beam_cards(b));
+    }
+    head.push(unit_card(plane.unit.as_str()));
+    head.extend(meta_cards(&plane.meta));
+    for (i, a) in plane.axes.iter().enumerate() {
+        let card = |key: &str, value: CardValue| Card { key: format!("{key}{}", i + 1), value, comment: String::new() };
+        head.push(card("CTYPE", CardValue::Text(a.ctype.clone())));
+        head.push(card("CRVAL", CardValue::Real(a.crval)));
+        head.push(card("CDELT", CardValue::Real(a.cdelt)));
+        head.push(card("CRPIX", CardValue::Real(a.crpix)));
+        head.push(card("CUNIT", CardValue::Text(a.cunit.clone())));
+    }
+    head.extend(line_cards(plane.rest_hz, None));
+    let (ny, nx) = plane.data().dim();
+    let mut file = Writer::create(path, overwrite, Pixels::F32, &[nx, ny], head, &plane.meta)?;
+    file.put_floats(plane.data().view())?;
     file.finish(None)
 }
 
@@ -95,10 +118,18 @@ impl CubeWriter {
     }
     /// Completes the file and gives it its name.
     pub fn finish(self) -> Result<()> {
+        self.finish_with(&[])
+    }
+    /// As [`CubeWriter::finish`], with tables in further extensions.
+    pub fn finish_with(self, tables: &[(&str, Vec<Column>)]) -> Result<()> {
         if self.done != self.n_chan {
             return Err(Error::from(FitsError::Incomplete { found: self.done, expected: self.n_chan }).at(&self.file.path));
         }
-        self.file.finish(beams_bytes(&self.beams))
+        let mut bytes = beams_bytes(&self.beams).unwrap_or_default();
+        for (name, columns) in tables {
+            bytes.extend(table_bytes(name, columns, &[])?);
+        }
+        self.file.finish((!bytes.is_empty()).then_some(bytes))
     }
 }
 

@@ -23,6 +23,7 @@ mod layout;
 pub mod mark;
 mod names;
 mod panel;
+pub mod products;
 #[cfg(test)]
 mod tests;
 pub mod text;

@@ -393,7 +393,11 @@ mod tests {
     /// source at pixels (4 across the minor axis) ends.
     #[test]
     fn a_point_source_takes_the_shape_of_the_target_and_keeps_its_peak() {
-        for (from, to) in [(beam(5.0, 4.0, 30.0), beam(9.0, 7.0, -60.0)), (beam(4.0, 4.0, 0.0), beam(4.3, 4.3, 0.0)), (beam(6.0, 4.0, 90.0), beam(8.0, 8.0, 0.0))] {
+        for (from, to) in [
+            (beam(5.0, 4.0, 30.0), beam(9.0, 7.0, -60.0)),
+            (beam(4.0, 4.0, 0.0), beam(4.3, 4.3, 0.0)),
+            (beam(6.0, 4.0, 90.0), beam(8.0, 8.0, 0.0)),
+        ] {
             let shape = [80, 90];
             let mut cube = cube_of(source_of(from, shape).insert_axis(ndarray::Axis(0)), from);
             cube.info_mut().unit = Unit::new("Jy/beam");
@@ -450,7 +454,8 @@ mod tests {
         let cube = cube_of(ndarray::Array3::zeros((1, 20, 20)), beam(5.0, 3.0, 10.0));
         let e = convolve(&cube, beam(4.5, 4.5, 0.0), &ConvolveOptions::default(), &Quiet::default()).unwrap_err();
         assert!(e.message.contains("4.5000") && e.hint.unwrap_or_default().contains("5.0000"), "{}", e.message);
-        let near = convolve(&cube, beam(5.2, 5.2, 0.0), &ConvolveOptions { tolerance: 0.1, ..Default::default() }, &Quiet::default()).unwrap();
+        let near =
+            convolve(&cube, beam(5.2, 5.2, 0.0), &ConvolveOptions { tolerance: 0.1, ..Default::default() }, &Quiet::default()).unwrap();
         assert!(!near.changed);
         let none = Cube::new(info_of([1, 20, 20], None), ndarray::Array3::zeros((1, 20, 20))).unwrap();
         assert!(convolve(&none, beam(5.0, 5.0, 0.0), &ConvolveOptions::default(), &Quiet::default()).unwrap_err().message.contains("beam"));

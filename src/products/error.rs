@@ -23,6 +23,9 @@ pub enum ProductsError {
     /// Nothing but blanks.
     #[error("all {0} voxels are blank or excluded; there is nothing to measure")]
     AllBlank(u64),
+    /// Nothing below zero.
+    #[error("no voxel is below zero: the data have no noise, or it was cut off")]
+    NoNoise,
     /// Too few voxels for an estimate.
     #[error("only {found} voxels without blanks in every box; the noise needs more than {needed}")]
     TooFew {
@@ -72,16 +75,22 @@ pub enum ProductsError {
 impl Explain for ProductsError {
     fn kind(&self) -> Kind {
         match self {
-            ProductsError::AllBlank(_) | ProductsError::TooFew { .. } | ProductsError::NotSquare { .. } => Kind::Data,
+            ProductsError::AllBlank(_) | ProductsError::NoNoise | ProductsError::TooFew { .. } | ProductsError::NotSquare { .. } => {
+                Kind::Data
+            }
             _ => Kind::User,
         }
     }
     fn hint(&self) -> Option<String> {
         Some(match self {
             ProductsError::TargetTooSmall { beam, .. } => {
-                format!("the smallest round beam that contains it is {:.4} arcsec; convolution cannot sharpen", beam.bmaj_rad() / ARCSEC * 1.000_000_1)
+                format!(
+                    "the smallest round beam that contains it is {:.4} arcsec; convolution cannot sharpen",
+                    beam.bmaj_rad() / ARCSEC * 1.000_000_1
+                )
             }
             ProductsError::TooFew { .. } => "give a larger box, or estimate one number with noise_scalar".into(),
+            ProductsError::NoNoise => "give the noise as a number, sigma: 0.1, or make maps without noise: their errors are blank".into(),
             ProductsError::Grid { .. } => "reproject it onto the grid of the cube first".into(),
             ProductsError::NotSquare { .. } => "reproject onto square pixels first".into(),
             ProductsError::AllBlank(_) => "look at the cube: is it the right extension, and is the mask not inverted?".into(),

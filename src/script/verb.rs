@@ -22,8 +22,12 @@ pub enum InputKind {
     Ms,
     /// A list of them.
     MsList,
-    /// Path of a file to read.
+    /// Path of a file to read, or a handle of it.
     FileIn,
+    /// A list or a map of paths of files to read; `()` stands for none.
+    FilesIn,
+    /// A list of maps to make, as `moment_key` gives it: each reads `mask` and writes `out` and `error`.
+    Maps,
     /// Path of a file or folder to make.
     FileOut,
     /// A record of the named kind.
@@ -47,6 +51,8 @@ impl InputKind {
             InputKind::Ms => "MeasurementSet".into(),
             InputKind::MsList => "list of MeasurementSets".into(),
             InputKind::FileIn => "file".into(),
+            InputKind::FilesIn => "list or map of files".into(),
+            InputKind::Maps => "list of maps #{ map, mask, out, error }".into(),
             InputKind::FileOut => "file to write".into(),
             InputKind::Record(k) => k.into(),
             InputKind::Records(k) => format!("list of {k}"),
@@ -63,7 +69,14 @@ impl InputKind {
         match self {
             InputKind::Ms => is_ms(value),
             InputKind::MsList => value.as_array().is_some_and(|l| l.iter().all(is_ms)),
-            InputKind::FileIn | InputKind::FileOut | InputKind::Text => value.is_string(),
+            InputKind::FileOut | InputKind::Text => value.is_string(),
+            InputKind::FileIn => path_text(value).is_some(),
+            InputKind::FilesIn => {
+                kind_of(value).is_none()
+                    && (value.is_array() || value.is_object())
+                    && files_of(value).all(|v| v.is_null() || path_text(v).is_some())
+            }
+            InputKind::Maps => value.as_array().is_some_and(|l| l.iter().all(|v| v.get("map").is_some_and(Value::is_string))),
             InputKind::Record(k) => kind_of(value) == Some(k),
             InputKind::Records(k) => value.as_array().is_some_and(|l| l.iter().all(|v| kind_of(v) == Some(k))),
             InputKind::Number => value.is_number() || value.get("$float").is_some(),
@@ -361,7 +374,7 @@ impl<'a> Call<'a> {
     /// What the step of this call depends on and makes, from the kinds of its inputs.
     pub fn step(&self) -> Result<StepCall> {
         let mut args: Map<String, Value> = self.options.clone();
-        args.extend(self.verb.inputs.iter().zip(&self.args).map(|(input, value)| (input.name.to_string(), value.clone())));
+        args.extend(self.verb.inputs.iter().zip(&self.args).map(|(input, value)| (input.name.to_string(), plain_path(input.kind, value))));
         if self.verb.names {
             args.extend(self.set_names()?);
         }
@@ -381,7 +394,13 @@ impl<'a> Call<'a> {
                     step.reads.extend(sets.iter().map(set).collect::<Result<Vec<_>>>()?);
                     step
                 }
-                InputKind::FileIn => step.reads(self.context.sandbox.readable(value.as_str().unwrap_or_default())?),
+                InputKind::FileIn => step.reads(self.readable(value)?),
+                InputKind::FilesIn => {
+                    files_of(value).filter(|v| !v.is_null()).try_fold(step, |step, v| Ok::<_, Error>(step.reads(self.readable(v)?)))?
+                }
+                InputKind::Maps => {
+                    value.as_array().map_or(&[][..], Vec::as_slice).iter().try_fold(step, |step, m| self.step_of_map(step, m))?
+                }
                 InputKind::FileOut => step.writes(self.context.sandbox.writable(value.as_str().unwrap_or_default())?),
                 _ => step,
             };
@@ -404,6 +423,24 @@ impl<'a> Call<'a> {
             }
         }
         Ok((!names.is_empty()).then(|| ("names of sets".to_string(), Value::Array(names))))
+    }
+
+    /// A map of a list: its mask is read, its value and error are written.
+    fn step_of_map(&self, mut step: StepCall, map: &Value) -> Result<StepCall> {
+        if let Some(mask) = map.get("mask").filter(|m| !m.is_null()) {
+            step = step.reads(self.readable(mask)?);
+        }
+        for key in ["out", "error"] {
+            if let Some(path) = map.get(key).and_then(Value::as_str) {
+                step = step.writes(self.context.sandbox.writable(path)?);
+            }
+        }
+        Ok(step)
+    }
+
+    /// A path, or the path of a handle, inside the project or declared.
+    pub fn readable(&self, value: &Value) -> Result<PathBuf> {
+        self.context.sandbox.readable(path_text(value).unwrap_or_default())
     }
 
     /// The options of one group as their struct.
@@ -434,13 +471,49 @@ impl<'a> Call<'a> {
 
     /// Input `i` as the path of a file to read, inside the project or declared.
     pub fn path_in(&self, i: usize) -> Result<PathBuf> {
-        self.context.sandbox.readable(self.text(i)?)
+        self.readable(&self.args[i])
+    }
+
+    /// Input `i` as the path of a file to write; `None` where the call left it out.
+    pub fn optional_path_out(&self, i: usize) -> Result<Option<PathBuf>> {
+        if self.args[i].is_null() { Ok(None) } else { self.path_out(i).map(Some) }
     }
 
     /// Input `i` as the path of a file to write, inside the project or declared.
     pub fn path_out(&self, i: usize) -> Result<PathBuf> {
         self.context.sandbox.writable(self.text(i)?)
     }
+}
+
+/// The path that a text or a handle names.
+pub fn path_text(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("path")?.as_str())
+}
+
+/// The values of a list or a map.
+fn files_of(value: &Value) -> impl Iterator<Item = &Value> {
+    let list = value.as_array().map_or(&[][..], Vec::as_slice).iter();
+    list.chain(value.as_object().into_iter().flat_map(|m| m.values()))
+}
+
+/// Files count by their paths, whatever else a handle says of them.
+fn plain_path(kind: InputKind, value: &Value) -> Value {
+    let plain = |v: &Value| path_text(v).map_or_else(|| v.clone(), Value::from);
+    match (kind, value) {
+        (InputKind::FileIn, v) => plain(v),
+        (InputKind::FilesIn, Value::Array(list)) => list.iter().map(plain).collect(),
+        (InputKind::FilesIn, Value::Object(map)) => Value::Object(map.iter().map(|(k, v)| (k.clone(), plain(v))).collect()),
+        (InputKind::Maps, Value::Array(list)) => list.iter().map(|m| plain_mask(m, &plain)).collect(),
+        (_, v) => v.clone(),
+    }
+}
+
+fn plain_mask(map: &Value, plain: &dyn Fn(&Value) -> Value) -> Value {
+    let mut map = map.clone();
+    if let Some(mask) = map.get_mut("mask") {
+        *mask = plain(mask);
+    }
+    map
 }
 
 fn is_option_map(value: Option<&Value>) -> bool {

@@ -55,9 +55,10 @@ impl Direction {
         Direction { ra_rad: self.ra_rad + dra_rad / self.dec_rad.cos(), dec_rad: self.dec_rad + ddec_rad, ..self }
     }
 
-    /// The same direction in another frame; `None` unless both are J2000 or ICRS.
+    /// The same direction in another frame; `None` only where none is known.
     ///
-    /// J2000 is ICRS turned by the frame bias of IAU 2000, to the last digit what casacore does.
+    /// J2000 is ICRS turned by the frame bias of IAU 2000, to the last digit what casacore does. B1950 is the FK4 catalogue's frame, for
+    /// a source without proper motion seen in 1950 (SOFA's fk45z and fk54z).
     pub fn in_frame(self, frame: Frame) -> Option<Direction> {
         if self.frame == frame {
             return Some(self);
@@ -68,6 +69,24 @@ impl Direction {
         let to: [f64; 3] = match (self.frame, frame) {
             (Frame::Icrs, Frame::J2000) => std::array::from_fn(|i| (0..3).map(|j| bias[i][j] * v[j]).sum()),
             (Frame::J2000, Frame::Icrs) => std::array::from_fn(|i| (0..3).map(|j| bias[j][i] * v[j]).sum()),
+            (Frame::Galactic, _) => {
+                let (ra, dec) = sofars::coords::g2icrs(self.ra_rad, self.dec_rad);
+                return Direction::new(ra, dec, Frame::Icrs).in_frame(frame);
+            }
+            (Frame::B1950, _) => {
+                let (ra, dec) = sofars::star::fk45z(self.ra_rad, self.dec_rad, 1950.0);
+                return Direction::new(ra, dec, Frame::J2000).in_frame(frame);
+            }
+            (_, Frame::Galactic) => {
+                let d = self.in_frame(Frame::Icrs)?;
+                let (l, b) = sofars::coords::icrs2g(d.ra_rad, d.dec_rad);
+                return Some(Direction::new(l, b, frame));
+            }
+            (_, Frame::B1950) => {
+                let d = self.in_frame(Frame::J2000)?;
+                let (ra, dec, _, _) = sofars::star::fk54z(d.ra_rad, d.dec_rad, 1950.0);
+                return Some(Direction::new(ra, dec, frame));
+            }
             _ => return None,
         };
         let turn = to[1].atan2(to[0]) - self.ra_rad;
@@ -197,6 +216,24 @@ mod tests {
             assert!(j2000.in_frame(Frame::Icrs).unwrap().separation_rad(icrs) < 1e-15);
         }
         assert_eq!(Direction::new(1.0, 1.0, Frame::Galactic).in_frame(Frame::Icrs), None);
+    }
+
+    /// The galactic pole and centre, and Sagittarius A* between catalogues, to the roundings of the published numbers.
+    #[test]
+    fn frames_there_and_back() {
+        let d = |ra: f64, dec: f64, frame| Direction::new(ra.to_radians(), dec.to_radians(), frame);
+        let pole = d(192.85948, 27.12825, Frame::Icrs).in_frame(Frame::Galactic).unwrap();
+        assert!((pole.dec_rad.to_degrees() - 90.0).abs() < 1e-4);
+        let sgr = d(266.416_837, -29.007_811, Frame::Icrs).in_frame(Frame::Galactic).unwrap();
+        assert!((sgr.ra_rad.to_degrees() - 359.944_23).abs() < 1e-4 && (sgr.dec_rad.to_degrees() + 0.046_16).abs() < 1e-4);
+        for from in [Frame::Icrs, Frame::J2000, Frame::B1950, Frame::Galactic] {
+            for to in [Frame::Icrs, Frame::J2000, Frame::B1950, Frame::Galactic] {
+                let a = d(83.6, -35.0, from);
+                let back = a.in_frame(to).and_then(|b| b.in_frame(from)).unwrap();
+                // fk54z drops the small proper motion that fk45z gives back: 1e-8 rad.
+                assert!(a.separation_rad(back) < 2e-8, "{from:?} {to:?} {}", a.separation_rad(back));
+            }
+        }
     }
 
     #[test]

@@ -48,7 +48,9 @@ impl Case {
         if !short.is_empty() {
             command.args(["-p", &format!("short={}", self.sets(short))]);
         }
-        more.iter().for_each(|p| drop(command.args(["-p", p])));
+        for option in more {
+            command.args(["-p", option]);
+        }
         let output = command.output().expect("the program runs");
         let table = products(&project).join("shifts.csv");
         assert!(table.is_file(), "{}", String::from_utf8_lossy(&output.stderr));

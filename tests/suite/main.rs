@@ -4,5 +4,6 @@ mod alignment;
 mod docs;
 mod layering;
 mod ms_oracle;
+mod products;
 mod program;
 mod shared;

@@ -66,7 +66,13 @@ pub fn signal_above(source: &dyn CubeSource, noise: &Noise, threshold: f64, noti
 /// A strict mask (cprops; Rosolowsky & Leroy 2006, PASP 118, 590): emission found at `high` and followed to `low`.
 ///
 /// `prior` restricts where emission may be found, not how far it is followed: PHANGS passes voxels with a coverage above 0.95.
-pub fn mask_strict(source: &dyn CubeSource, noise: &Noise, prior: Option<&Mask>, options: &MaskOptions, notice: &dyn Reporter) -> Result<Mask> {
+pub fn mask_strict(
+    source: &dyn CubeSource,
+    noise: &Noise,
+    prior: Option<&Mask>,
+    options: &MaskOptions,
+    notice: &dyn Reporter,
+) -> Result<Mask> {
     let (low, high) = thresholds(source, noise, [options.low, options.high], options.invert, notice)?;
     let ppb = source.info().pixels_per_beam();
     followed(keep_runs(&high, options.high_channels), keep_runs(&low, options.low_channels), prior, ppb, options)

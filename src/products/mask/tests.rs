@@ -35,7 +35,9 @@ fn a_peak_takes_its_whole_region_along() {
     assert_eq!(mask_strict(&cube, &noise, None, &one, &Quiet::default()).unwrap(), mask, "the seed of a single voxel is too small");
     let last = mask_dilated(&cube, &noise, &MaskOptions { min_area: 9, ..one.clone() }, &Quiet::default()).unwrap();
     assert_eq!(last.count(), 108, "pruned after growing, both regions are large enough");
-    let grown = mask_strict(&cube, &noise, None, &MaskOptions { grow_sky: 1, grow_channels: 1, ..MaskOptions::default() }, &Quiet::default()).unwrap();
+    let grown =
+        mask_strict(&cube, &noise, None, &MaskOptions { grow_sky: 1, grow_channels: 1, ..MaskOptions::default() }, &Quiet::default())
+            .unwrap();
     assert_eq!(grown.count(), 8 * 21);
 }
 
@@ -45,7 +47,8 @@ fn absorption_is_found_when_asked_for() {
     data.slice_mut(ndarray::s![2..4, 2, 2]).fill(-6.0);
     let cube = cube_of(data, beam());
     let noise = Noise::uniform(cube.info(), 1.0);
-    let find = |invert: bool| mask_strict(&cube, &noise, None, &MaskOptions { invert, ..MaskOptions::default() }, &Quiet::default()).unwrap();
+    let find =
+        |invert: bool| mask_strict(&cube, &noise, None, &MaskOptions { invert, ..MaskOptions::default() }, &Quiet::default()).unwrap();
     assert_eq!((find(false).count(), find(true).count()), (0, 2));
 }
 
@@ -60,7 +63,9 @@ fn noise_is_no_emission() {
 /// PHANGS pipeline v3 on the cube at three resolutions: the same voxels.
 #[test]
 fn compat_masks_are_those_of_the_phangs_pipeline() {
-    let read = |name: &str| Some(read_cube(&shared(&format!("reference/phangs/derived_s64/{name}"))?, &ReadOptions::default(), &Quiet::default()).unwrap());
+    let read = |name: &str| {
+        Some(read_cube(&shared(&format!("reference/phangs/derived_s64/{name}"))?, &ReadOptions::default(), &Quiet::default()).unwrap())
+    };
     for tag in ["", "_2as", "_4as"] {
         let (Some(cube), Some(noise), Some(expected)) =
             (read(&format!("s64{tag}.fits")), read(&format!("s64{tag}_noise.fits")), read(&format!("s64{tag}_strictmask.fits")))

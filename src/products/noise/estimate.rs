@@ -27,6 +27,9 @@ pub fn noise(source: &dyn CubeSource, exclude: Option<&Mask>, options: &NoiseOpt
         notice.progress("noise", i as u64, options.iterations as u64);
         if options.map {
             let samples = sample_map(source, &usable, &map, &spectrum, &plan, i > 0, notice)?;
+            if i == 0 && options.compat == Compat::None && samples.iter().all(|v| v.is_nan()) {
+                return uniform(source, &usable, map, &plan, notice);
+            }
             let fresh = fill_map(samples, &plan, options.compat, notice)?;
             map.zip_mut_with(&fresh, |m, f| *m *= f);
         }
@@ -47,6 +50,20 @@ pub fn noise(source: &dyn CubeSource, exclude: Option<&Mask>, options: &NoiseOpt
     Ok(Noise::separable(source.info(), map, spectrum)?)
 }
 
+/// One number for a cube whose boxes hold too few voxels each.
+fn uniform(source: &dyn CubeSource, usable: &Usable, footprint: Array2<f64>, plan: &Plan, notice: &dyn Reporter) -> Result<Noise> {
+    let one = scalar(source, usable.mask.as_ref(), notice)?;
+    let message = format!(
+        "no box of {0} x {0} pixels holds more than {1} voxels: one number, {one:.4} {2}, stands for the whole cube",
+        plan.side,
+        plan.min_voxels,
+        source.info().unit
+    );
+    notice.warn(Warning::new("noise-uniform", message).hint("a larger box_pixels or a smaller min_voxels measures a map"));
+    let n_chan = source.info().n_chan();
+    Ok(Noise::separable(source.info(), footprint.mapv(|m| m * one), vec![1.0; n_chan])?)
+}
+
 /// One number for the noise of a cube or a part of it: 1.4826 times the median of |x|, first over negative values, then over
 /// values below the threshold that one noise value in twice their number would exceed.
 pub fn noise_scalar(source: &dyn CubeSource, exclude: Option<&Mask>, notice: &dyn Reporter) -> Result<f64> {
@@ -58,7 +75,7 @@ fn scalar(source: &dyn CubeSource, usable: Option<&Mask>, notice: &dyn Reporter)
     let [nc, ny, nx] = source.info().shape();
     let (map, spectrum) = (Array2::ones((ny, nx)), vec![1.0; nc]);
     let value = slab_noise(source, usable, (&map, &spectrum), nc, notice)?[0];
-    if value.is_nan() { Err(ProductsError::AllBlank((nc * ny * nx) as u64).into()) } else { Ok(value) }
+    if value > 0.0 { Ok(value) } else { Err(ProductsError::NoNoise.into()) }
 }
 
 /// Sizes of boxes, strides and windows.
@@ -88,7 +105,12 @@ impl Plan {
         // ceil(n / 5) // 2 * 2 + 1: the odd number at or above the even part of a fifth of the channels.
         let window = o.smooth_window.unwrap_or(n_chan.div_ceil(5) / 2 * 2 + 1);
         if window > 0 && window % 2 == 0 {
-            return Err(ProductsError::Option { name: "smooth_window", value: window.to_string(), expected: "an odd number of channels, or 0" }.into());
+            return Err(ProductsError::Option {
+                name: "smooth_window",
+                value: window.to_string(),
+                expected: "an odd number of channels, or 0",
+            }
+            .into());
         }
         if o.spec_box == 0 {
             return Err(ProductsError::Option { name: "spec_box", value: "0".into(), expected: "at least 1 channel" }.into());
@@ -260,7 +282,13 @@ struct Strip {
 }
 
 impl Strip {
-    fn read(source: &dyn CubeSource, usable: &Usable, rows: Range<usize>, inverse_map: &Array2<f32>, inverse_spectrum: &[f32]) -> Result<Strip> {
+    fn read(
+        source: &dyn CubeSource,
+        usable: &Usable,
+        rows: Range<usize>,
+        inverse_map: &Array2<f32>,
+        inverse_spectrum: &[f32],
+    ) -> Result<Strip> {
         let nc = source.info().n_chan();
         let mut buffer = Vec::new();
         let mut data = source.block(0..nc, rows.clone(), &mut buffer)?.to_owned();

@@ -15,7 +15,6 @@ use crate::error::Result;
 use crate::notice::Reporter;
 
 pub use estimate::{noise, noise_scalar};
-pub(crate) use robust::{median, normal_upper_quantile};
 
 crate::options! {
     /// Options of the noise model.

@@ -42,7 +42,8 @@ pub(super) fn slab_noise(
         .into_par_iter()
         .map(|z| {
             // Every slab that holds this plane must find its bracket inside the plane's.
-            let wide = bracket(rough[z.saturating_sub(half.saturating_mul(2))..(z.saturating_add(half.saturating_mul(2))).min(nc - 1) + 1].iter());
+            let wide =
+                bracket(rough[z.saturating_sub(half.saturating_mul(2))..(z.saturating_add(half.saturating_mul(2))).min(nc - 1) + 1].iter());
             planes.count(z, wide)
         })
         .collect::<Result<_>>()?;

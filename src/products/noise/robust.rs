@@ -79,7 +79,7 @@ fn bracketed(values: &[f32], guess: f32, width: f32, scratch: &mut Scratch) -> O
 }
 
 /// Median of values that are not NaN, reordering them; the mean of the middle two of an even number.
-pub(crate) fn median(values: &mut [f32]) -> Option<f64> {
+pub(super) fn median(values: &mut [f32]) -> Option<f64> {
     let n = values.len() as u64;
     median_of_ranked(0, values, n)
 }
@@ -104,7 +104,7 @@ pub(super) fn median_of_ranked(below: u64, list: &mut [f32], n: u64) -> Option<f
 }
 
 /// The deviation that a standard normal variable exceeds with probability `p`: Wichura (1988), algorithm AS 241, to 1e-15.
-pub(crate) fn normal_upper_quantile(p: f64) -> f64 {
+pub(super) fn normal_upper_quantile(p: f64) -> f64 {
     let q = 0.5 - p;
     let ratio = |num: &[f64], den: &[f64], r: f64| {
         let horner = |c: &[f64]| c.iter().rev().fold(0.0, |s, c| s * r + c);

@@ -49,7 +49,9 @@ fn round_up_to_odd(v: f64) -> usize {
 
 fn pad_edges(map: &Array2<f64>, pad: usize) -> Array2<f64> {
     let (ny, nx) = map.dim();
-    Array2::from_shape_fn((ny + 2 * pad, nx + 2 * pad), |(y, x)| map[[y.saturating_sub(pad).min(ny - 1), x.saturating_sub(pad).min(nx - 1)]])
+    Array2::from_shape_fn((ny + 2 * pad, nx + 2 * pad), |(y, x)| {
+        map[[y.saturating_sub(pad).min(ny - 1), x.saturating_sub(pad).min(nx - 1)]]
+    })
 }
 
 fn separable(map: &Array2<f64>, kernel: &[f64], wrap: bool) -> Array2<f64> {
@@ -71,7 +73,15 @@ fn separable(map: &Array2<f64>, kernel: &[f64], wrap: bool) -> Array2<f64> {
 fn extended(line: &[f64], half: usize, wrap: bool) -> Vec<f64> {
     let n = line.len() as i64;
     (-(half as i64)..n + half as i64)
-        .map(|i| if wrap { line[i.rem_euclid(n) as usize] } else if (0..n).contains(&i) { line[i as usize] } else { 0.0 })
+        .map(|i| {
+            if wrap {
+                line[i.rem_euclid(n) as usize]
+            } else if (0..n).contains(&i) {
+                line[i as usize]
+            } else {
+                0.0
+            }
+        })
         .collect()
 }
 

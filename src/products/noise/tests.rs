@@ -33,7 +33,9 @@ fn accuracy(found: &Noise, truth: impl Fn(usize, usize, usize) -> f64) -> (f64, 
 #[test]
 fn a_map_times_a_spectrum_comes_back() {
     let shape = [40, 60, 70];
-    let truth = |z: usize, y: usize, x: usize| (1.0 + ((y as f64 - 30.0).powi(2) + (x as f64 - 35.0).powi(2)) / 2000.0) * (1.0 + 0.5 * (z as f64 / 39.0));
+    let truth = |z: usize, y: usize, x: usize| {
+        (1.0 + ((y as f64 - 30.0).powi(2) + (x as f64 - 35.0).powi(2)) / 2000.0) * (1.0 + 0.5 * (z as f64 / 39.0))
+    };
     let mut data = normal(shape, 1);
     data.indexed_iter_mut().for_each(|((z, y, x), v)| *v *= truth(z, y, x) as f32);
     let cube = Cube::new(info(shape, 5.0), data).unwrap();
@@ -45,7 +47,9 @@ fn a_map_times_a_spectrum_comes_back() {
 /// Small fields, few channels, one channel, no beam: an answer within the statistics of their few voxels.
 #[test]
 fn few_channels_and_small_fields_have_a_noise() {
-    for (shape, beam, tolerance) in [([1, 40, 40], 4.0, 0.15), ([3, 8, 9], 4.0, 0.3), ([15, 30, 30], 4.0, 0.1), ([200, 3, 3], 3.0, 0.1), ([12, 30, 30], 0.0, 0.1)] {
+    for (shape, beam, tolerance) in
+        [([1, 40, 40], 4.0, 0.15), ([3, 8, 9], 4.0, 0.3), ([15, 30, 30], 4.0, 0.1), ([200, 3, 3], 3.0, 0.1), ([12, 30, 30], 0.0, 0.1)]
+    {
         let cube = Cube::new(info(shape, beam), normal(shape, 7)).unwrap();
         let found = noise(&cube, None, &NoiseOptions::default(), &Quiet::default()).unwrap();
         let (mean, rms) = accuracy(&found, |_, _, _| 1.0);
@@ -58,7 +62,11 @@ fn few_channels_and_small_fields_have_a_noise() {
 fn blanks_have_no_noise_and_their_neighbours_do() {
     let shape = [20, 30, 31];
     let mut data = normal(shape, 5);
-    data.indexed_iter_mut().for_each(|((_, y, x), v)| if x < 5 || y > 25 { *v = f32::NAN });
+    data.indexed_iter_mut().for_each(|((_, y, x), v)| {
+        if x < 5 || y > 25 {
+            *v = f32::NAN
+        }
+    });
     let cube = Cube::new(info(shape, 4.0), data).unwrap();
     let found = noise(&cube, None, &NoiseOptions::default(), &Quiet::default()).unwrap();
     assert!(found.at(3, 10, 4).is_nan() && found.at(3, 10, 5).is_finite());
@@ -73,7 +81,11 @@ fn an_empty_cube_is_an_error_and_excluded_voxels_do_not_count() {
     let cube = Cube::new(info(shape, 4.0), Array3::from_elem((10, 20, 20), f32::NAN)).unwrap();
     assert!(noise(&cube, None, &NoiseOptions::default(), &Quiet::default()).unwrap_err().message.contains("blank"));
     let mut data = normal(shape, 9);
-    data.indexed_iter_mut().for_each(|((_, y, _), v)| if y < 8 { *v = -50.0 });
+    data.indexed_iter_mut().for_each(|((_, y, _), v)| {
+        if y < 8 {
+            *v = -50.0
+        }
+    });
     let cube = Cube::new(info(shape, 4.0), data).unwrap();
     let exclude = Mask::from_fn(shape, |_, y, _| y < 8);
     let sigma = noise_scalar(&cube, Some(&exclude), &Quiet::default()).unwrap();
@@ -111,9 +123,10 @@ fn threads_change_no_bit() {
 #[test]
 fn compat_noise_is_that_of_the_phangs_pipeline() {
     for tag in ["", "_2as", "_4as"] {
-        let (Some(cube), Some(expected)) =
-            (shared(&format!("reference/phangs/derived_s64/s64{tag}.fits")), shared(&format!("reference/phangs/derived_s64/s64{tag}_noise.fits")))
-        else {
+        let (Some(cube), Some(expected)) = (
+            shared(&format!("reference/phangs/derived_s64/s64{tag}.fits")),
+            shared(&format!("reference/phangs/derived_s64/s64{tag}_noise.fits")),
+        ) else {
             return;
         };
         let read = |p: &std::path::Path| read_cube(p, &ReadOptions::default(), &Quiet::default()).unwrap();

@@ -5,6 +5,7 @@ use super::verb::Verb;
 mod align;
 mod data;
 mod figures;
+mod products;
 mod run;
 mod sets;
 mod simulate;
@@ -16,5 +17,19 @@ pub use run::shown;
 pub use sets::SetArg;
 
 /// All groups in the order in which help lists them.
-pub static GROUPS: &[&[&Verb]] =
-    &[run::VERBS, simulate::VERBS, data::VERBS, uvfits::VERBS, uvtable::VERBS, align::VERBS, figures::VERBS, tables::VERBS];
+pub static GROUPS: &[&[&Verb]] = &[
+    run::VERBS,
+    simulate::VERBS,
+    data::VERBS,
+    uvfits::VERBS,
+    uvtable::VERBS,
+    align::VERBS,
+    figures::VERBS,
+    tables::VERBS,
+    products::cubes::VERBS,
+    products::masks::VERBS,
+    products::maps::VERBS,
+    products::spectra::VERBS,
+    products::grids::VERBS,
+    products::figures::VERBS,
+];

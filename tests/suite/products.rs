@@ -1,0 +1,263 @@
+//! `scripts/derived_products.rhai` in compat mode against the answers of the PHANGS-ALMA pipeline.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ndarray::{Array2, Array3};
+use phangs_script::fits::{ReadOptions, read_cube, read_image};
+use phangs_script::notice::Quiet;
+use phangs_script::script::context::{Context, Memory, Setup};
+use phangs_script::script::engine::{self, Script};
+use phangs_script::script::params::Given;
+
+/// The folder of answers, or `None` (said) where it is absent.
+fn answers() -> Option<PathBuf> {
+    let root =
+        std::env::var_os("PHANGS_SCRIPT_DATA").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    let folder = root.join("reference/phangs");
+    if !folder.join("s64.fits").is_file() {
+        eprintln!("skipped: {} is absent", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+fn run_script(project: &Path, given: &[String]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/derived_products.rhai");
+    let source = std::fs::read_to_string(script).expect("the script");
+    let mut setup = Setup::new(project, "derived_products", Arc::new(Memory::default()));
+    setup.given = Given::read(given, None, project).expect("parameters");
+    let context = Arc::new(Context::new(setup).expect("a run"));
+    if let Err(e) = engine::run(&Script::new("derived_products.rhai", &source), &context) {
+        panic!("{e}");
+    }
+}
+
+fn cube(path: &Path) -> Array3<f32> {
+    read_cube(path, &ReadOptions::default(), &Quiet::default()).unwrap_or_else(|e| panic!("{}: {e}", path.display())).data().clone()
+}
+
+fn map(path: &Path) -> Array2<f32> {
+    read_image(path, &ReadOptions::default(), &Quiet::default()).unwrap_or_else(|e| panic!("{}: {e}", path.display())).data().clone()
+}
+
+/// Largest relative difference of values above a floor, and the number of pixels blank in one only; `keep` chooses pixels.
+fn difference<'a>(
+    a: impl Iterator<Item = ((usize, usize), &'a f32)>,
+    b: &Array2<f32>,
+    floor: f32,
+    keep: &dyn Fn(usize, usize) -> bool,
+) -> (f64, usize) {
+    let (mut worst, mut blank) = (0.0f64, 0);
+    for ((y, x), p) in a.filter(|((y, x), _)| keep(*y, *x)) {
+        let q = b[[y, x]];
+        if p.is_nan() != q.is_nan() {
+            blank += 1;
+        } else if !p.is_nan() {
+            worst = worst.max(f64::from((p - q).abs()) / f64::from(q.abs().max(floor)));
+        }
+    }
+    (worst, blank)
+}
+
+/// Noise to 1e-6, masks to the voxel, maps to 1e-5 (of the value, or of a hundredth of the largest in the map: where sums cancel, the
+/// last bit of a 32-bit cube is 1e-4 of their error), with the file names of the pipeline.
+#[test]
+fn derived_products_in_compat_mode_are_those_of_the_phangs_pipeline() {
+    let Some(folder) = answers() else { return };
+    let project = tempfile::tempdir().expect("a folder");
+    let data = project.path().join("s64.fits");
+    std::fs::copy(folder.join("s64.fits"), &data).expect("the cube");
+    let given = ["cube=s64.fits", "products=out", "ang_res=2as:2.0,4as:4.0", "window=40", "compat=phangs"].map(String::from);
+    run_script(project.path(), &given);
+    let (out, expected) = (project.path().join("out"), folder.join("derived_s64"));
+    let field = map(&expected.join("s64_vfield.fits"));
+    // Pixels beside a blank: there the pipeline's reprojection onto the same grid blanks some.
+    let inside = |y: usize, x: usize| {
+        (y.saturating_sub(1)..=y + 1).all(|j| (x.saturating_sub(1)..=x + 1).all(|i| field.get((j, i)).is_some_and(|v| v.is_finite())))
+    };
+    let everywhere = |_: usize, _: usize| true;
+    let mut n_files = 0;
+    for entry in std::fs::read_dir(&expected).expect("answers").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(".fits") {
+            continue;
+        }
+        n_files += 1;
+        let (theirs, ours) = (entry.path(), out.join(&name));
+        assert!(ours.is_file(), "{name} was not written");
+        let from_field = ["flat", "vfield", "shuffled", "wprior"].iter().any(|s| name.contains(s));
+        let keep: &dyn Fn(usize, usize) -> bool = if from_field { &inside } else { &everywhere };
+        if name.contains("mask") {
+            let (a, b) = (cube(&ours), cube(&theirs));
+            let wrong = a.indexed_iter().filter(|((z, y, x), v)| keep(*y, *x) && **v != b[[*z, *y, *x]]).count();
+            assert_eq!(wrong, 0, "{name}: {wrong} voxels differ");
+            continue;
+        }
+        let is_cube = ["noise", "shuffled", "coverage.fits", "s64.fits", "as.fits"].iter().any(|s| name.contains(s));
+        if is_cube {
+            let (a, b) = (cube(&ours), cube(&theirs));
+            let scale = b.iter().filter(|v| v.is_finite()).fold(0.0f32, |m, v| m.max(v.abs()));
+            let (tolerance, floor) = if name.contains("noise") { (1e-6, 0.0) } else { (1e-6, scale) };
+            for (z, plane) in a.outer_iter().enumerate() {
+                let other = b.index_axis(ndarray::Axis(0), z).to_owned();
+                let (worst, blank) = difference(plane.indexed_iter(), &other, floor, keep);
+                assert!(worst < tolerance && blank == 0, "{name} channel {z}: {worst:.1e}, {blank} blanks");
+            }
+            continue;
+        }
+        let (a, b) = (map(&ours), map(&theirs));
+        let scale = b.iter().filter(|v| v.is_finite()).fold(0.0f32, |m, v| m.max(v.abs()));
+        let (worst, blank) = difference(a.indexed_iter(), &b, 0.01 * scale, keep);
+        assert!(worst < 1e-5 && blank == 0, "{name}: {worst:.1e}, {blank} blanks");
+    }
+    assert!(n_files > 80, "{n_files}");
+}
+
+/// A FITS file of 32-bit floats with these cards.
+fn fits_file(path: &Path, cards: &[String], values: &[f32]) {
+    let mut bytes: Vec<u8> = cards.iter().map(String::as_str).chain(["END"]).flat_map(|c| format!("{c:<80}").into_bytes()).collect();
+    bytes.resize(bytes.len().next_multiple_of(2880), b' ');
+    bytes.extend(values.iter().flat_map(|v| v.to_be_bytes()));
+    bytes.resize(bytes.len().next_multiple_of(2880), 0);
+    std::fs::write(path, bytes).expect("writable");
+}
+
+/// A cube of noise about 0 with a bright line in its middle; `edit` changes the cards, `n` are columns, rows, channels, Stokes.
+fn strange_cube(path: &Path, n: [usize; 4], edit: &[(&str, Option<&str>)], value: impl Fn(usize) -> f32) {
+    let mut cards: Vec<(String, String)> = [
+        ("SIMPLE", "T"),
+        ("BITPIX", "-32"),
+        ("NAXIS", "4"),
+        ("NAXIS1", ""),
+        ("NAXIS2", ""),
+        ("NAXIS3", ""),
+        ("NAXIS4", ""),
+        ("CTYPE1", "'RA---SIN'"),
+        ("CRVAL1", "30.0"),
+        ("CDELT1", "-2.0E-4"),
+        ("CRPIX1", "10.0"),
+        ("CUNIT1", "'deg'"),
+        ("CTYPE2", "'DEC--SIN'"),
+        ("CRVAL2", "10.0"),
+        ("CDELT2", "2.0E-4"),
+        ("CRPIX2", "10.0"),
+        ("CUNIT2", "'deg'"),
+        ("CTYPE3", "'VRAD'"),
+        ("CRVAL3", "1.0E6"),
+        ("CDELT3", "5.0E3"),
+        ("CRPIX3", "1.0"),
+        ("CUNIT3", "'m/s'"),
+        ("CTYPE4", "'STOKES'"),
+        ("CRVAL4", "1.0"),
+        ("CDELT4", "1.0"),
+        ("CRPIX4", "1.0"),
+        ("BUNIT", "'Jy/beam'"),
+        ("BMAJ", "8.0E-4"),
+        ("BMIN", "8.0E-4"),
+        ("BPA", "0.0"),
+        ("RESTFRQ", "2.30538E11"),
+        ("SPECSYS", "'LSRK'"),
+    ]
+    .map(|(k, v)| (k.to_string(), v.to_string()))
+    .to_vec();
+    for (i, size) in n.iter().enumerate() {
+        cards[3 + i].1 = size.to_string();
+    }
+    for (key, new) in edit {
+        cards.retain(|(k, _)| k != key || new.is_some());
+        cards.iter_mut().filter(|(k, _)| k == key).for_each(|c| c.1 = new.unwrap_or_default().to_string());
+    }
+    let cards: Vec<String> = cards.iter().map(|(k, v)| format!("{k:<8}= {v:>20}")).collect();
+    let values: Vec<f32> = (0..n.iter().product()).map(value).collect();
+    fits_file(path, &cards, &values);
+}
+
+/// Numbers without order between -1 and 1.
+fn scattered(i: usize) -> f32 {
+    ((i as u64).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 40) as f32 / 8_388_608.0 - 1.0
+}
+
+fn run_text(project: &Path, text: &str) -> Result<(), String> {
+    let context = Context::new(Setup::new(project, "strange", Arc::new(Memory::default()))).map_err(|e| e.to_string())?;
+    engine::run(&Script::new("strange.rhai", text), &Arc::new(context)).map(drop).map_err(|e| e.to_string())
+}
+
+/// Input that is wrong gets an error that says what; input that is only unusual gets an answer.
+#[test]
+fn strange_cubes_get_an_answer_or_a_clear_error() {
+    const ALL: &str = "let n = noise(\"c.fits\", \"n.fits\"); let m = mask_strict(\"c.fits\", n, \"m.fits\"); maps(\"c.fits\", moment_key(\"x\", #{ strict: m, broad: m }), n);";
+    let usual = [20, 20, 24, 1];
+    let plain = scattered as fn(usize) -> f32;
+    let blank = |_: usize| f32::NAN;
+    type Case<'a> = (&'a str, [usize; 4], Vec<(&'a str, Option<&'a str>)>, fn(usize) -> f32, &'a str, &'a str);
+    let cases: Vec<Case<'_>> = vec![
+        ("plain", usual, vec![], plain, ALL, ""),
+        (
+            "no beam",
+            usual,
+            vec![("BMAJ", None), ("BMIN", None), ("BPA", None)],
+            plain,
+            "convolve(\"c.fits\", \"o.fits\", #{ beam: [\"5arcsec\"] })",
+            "no beam",
+        ),
+        ("no beam, maps", usual, vec![("BMAJ", None), ("BMIN", None), ("BPA", None)], plain, ALL, ""),
+        ("no unit", usual, vec![("BUNIT", None)], plain, "to_unit(\"c.fits\", \"K\", \"o.fits\")", "unit"),
+        ("no unit, maps", usual, vec![("BUNIT", None)], plain, ALL, ""),
+        ("no rest frequency", usual, vec![("RESTFRQ", None)], plain, "to_unit(\"c.fits\", \"K\", \"o.fits\")", "rest frequency"),
+        ("no rest frequency, maps", usual, vec![("RESTFRQ", None)], plain, ALL, ""),
+        (
+            "pixels that are not square",
+            usual,
+            vec![("CDELT2", Some("3.0E-4"))],
+            plain,
+            "convolve(\"c.fits\", \"o.fits\", #{ beam: [\"5arcsec\"] }); noise(\"o.fits\", \"n.fits\")",
+            "",
+        ),
+        ("one channel", [20, 20, 1, 1], vec![], plain, ALL, ""),
+        ("two channels", [20, 20, 2, 1], vec![], plain, ALL, ""),
+        ("all blank", usual, vec![], blank, "noise(\"c.fits\", \"n.fits\")", "blank"),
+        ("two Stokes", [20, 20, 24, 2], vec![], plain, "noise(\"c.fits\", \"n.fits\")", "Stokes"),
+        (
+            "two Stokes, one chosen",
+            [20, 20, 24, 2],
+            vec![],
+            plain,
+            "noise(copy_cube(\"c.fits\", \"o.fits\", #{ stokes: \"Q\" }), \"n.fits\")",
+            "",
+        ),
+        ("descending axis", usual, vec![("CDELT3", Some("-5.0E3"))], plain, ALL, ""),
+        (
+            "too small a target",
+            usual,
+            vec![],
+            plain,
+            "convolve(\"c.fits\", \"o.fits\", #{ beam: [\"1arcsec\"] })",
+            "does not contain the beam",
+        ),
+        ("an output that is there", usual, vec![], plain, "noise(\"c.fits\", \"c.fits\")", ""),
+        ("an output of somebody else", usual, vec![], plain, "noise(\"c.fits\", \"other.fits\")", "overwrite"),
+    ];
+    for (name, n, edit, value, script, expected) in cases {
+        let project = tempfile::tempdir().expect("a folder");
+        strange_cube(&project.path().join("c.fits"), n, &edit, value);
+        let before = std::fs::read(project.path().join("c.fits")).expect("the cube");
+        std::fs::write(project.path().join("other.fits"), b"mine").expect("writable");
+        let result = run_text(project.path(), script);
+        match (&result, expected, name) {
+            (Err(e), _, "an output that is there") => assert!(!e.is_empty()),
+            (Ok(()), "", _) => {}
+            (Err(e), expected, _) if !expected.is_empty() => assert!(e.contains(expected), "{name}: {e}"),
+            _ => panic!("{name}: {result:?}, expected {expected:?}"),
+        }
+        let kept = std::fs::read(project.path().join("c.fits")).expect("the cube is still there");
+        assert!(kept == before, "{name}: the input changed");
+        assert_eq!(std::fs::read(project.path().join("other.fits")).expect("kept"), b"mine", "{name}");
+    }
+    let project = tempfile::tempdir().expect("a folder");
+    strange_cube(&project.path().join("c.fits"), usual, &[], plain);
+    let bytes = std::fs::read(project.path().join("c.fits")).expect("the cube");
+    std::fs::write(project.path().join("c.fits"), &bytes[..bytes.len() / 2]).expect("writable");
+    let e = run_text(project.path(), "noise(\"c.fits\", \"n.fits\")").expect_err("a truncated file");
+    assert!(e.contains("ends") || e.contains("truncated") || e.contains("bytes"), "{e}");
+}
