@@ -17,6 +17,7 @@ pub mod ms;
 
 // science: arrays in, arrays out
 pub mod align;
+pub mod imaging;
 pub mod gridding;
 pub mod staging;
 

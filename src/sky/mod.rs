@@ -2,11 +2,13 @@
 
 mod celestial;
 mod direction;
+mod doppler;
 mod earth;
 mod offset;
 mod spectral;
 
 pub use celestial::{Celestial, CelestialError, CelestialKeys, Projection};
+pub use doppler::{Doppler, DopplerError};
 pub use direction::{Direction, Frame};
 pub use earth::UvwAxes;
 pub use offset::{Offset, Recenter};

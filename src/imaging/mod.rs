@@ -1,0 +1,41 @@
+//! Images of visibilities: dirty image, PSF, primary beam, deconvolution, restored image.
+
+mod beam_fit;
+mod channels;
+mod clean;
+mod error;
+mod imager;
+mod input;
+mod jvm;
+mod keplerian;
+mod mosaic;
+mod pass;
+mod plan;
+mod primary_beam;
+mod region;
+mod restore;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod weighting;
+
+pub use beam_fit::{common_beam, fit_beam};
+pub use channels::{ChannelGrid, Interpolation};
+pub use clean::{AutoMaskOptions, Choice, CleanOptions, Cleaned, CycleRecord, LoopOptions, LoopRecord, MajorCycle, MaskPlan, Stage, Start, StopReason};
+pub use clean::{chauvenet_noise, clean, clean_loop, robust_noise, signal_mask};
+pub use error::ImagingError;
+pub use imager::{Dirty, ImageSpec, Imager, PlaneSummary};
+pub use input::{Array, Dropped, Input, Intensity};
+pub use jvm::jvm_epsilon;
+pub use keplerian::{KeplerianOptions, keplerian_mask, line_offset_kms, smooth_mask};
+pub use mosaic::{MosaicImager, Pointing, beam_image, pointings};
+pub use pass::Planes;
+pub use plan::{ImagePlan, PlanOptions, plan_image};
+pub use region::{RegionError, Shape, parse_regions, regions_mask};
+pub use primary_beam::{BeamModel, PowerTable, PrimaryBeam};
+pub use restore::{restore, smooth};
+pub use weighting::Weighting;
+
+fn shape_error(what: &'static str, found: (usize, usize), expected: (usize, usize)) -> ImagingError {
+    ImagingError::Shape { what, found: [found.0, found.1], expected: [expected.0, expected.1] }
+}
