@@ -17,8 +17,8 @@ pub mod ms;
 
 // science: arrays in, arrays out
 pub mod align;
-pub mod imaging;
 pub mod gridding;
+pub mod imaging;
 pub mod staging;
 
 // figures

@@ -28,5 +28,5 @@ pub use kernel::Kernel;
 pub use nufft::Nufft;
 pub use samples::Samples;
 pub use shape::{KernelShape, Oversampling};
-pub use wide::{WideGridder, WidePlane, w_phase};
 pub use weight::{Density, Rounding, Scheme, Taper, WeightRule};
+pub use wide::{WideGridder, WidePlane, w_phase};

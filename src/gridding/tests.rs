@@ -268,8 +268,9 @@ fn wide_images_count_the_w_term() {
             let (l, m) = lm(&g, i / g.nx, i % g.nx);
             TAU * (u * l + v * m + w * ((1.0 - l * l - m * m).sqrt() - 1.0))
         };
-        let exact: Vec<f64> =
-            (0..g.nx * g.ny).map(|i| set.each().map(|(u, v, w, wt, vis, _)| wt * (vis * Complex::cis(-phase((u, v, w), i))).re).sum()).collect();
+        let exact: Vec<f64> = (0..g.nx * g.ny)
+            .map(|i| set.each().map(|(u, v, w, wt, vis, _)| wt * (vis * Complex::cis(-phase((u, v, w), i))).re).sum())
+            .collect();
         for accuracy in [1e-3, 1e-6, 1e-10] {
             let gridder = WideGridder::<f64>::new(g, accuracy, Oversampling::Two, Some(w_max)).unwrap();
             assert!(gridder.n_terms() > 1);

@@ -75,7 +75,12 @@ where
     Complex<T>: bytemuck::Pod,
 {
     /// Plans for an accuracy; `max_w_lambda` bounds |w| of all samples, `None` leaves the w-term out.
-    pub fn new(geometry: Geometry, accuracy: f64, oversampling: Oversampling, max_w_lambda: Option<f64>) -> Result<WideGridder<T>, GridError> {
+    pub fn new(
+        geometry: Geometry,
+        accuracy: f64,
+        oversampling: Oversampling,
+        max_w_lambda: Option<f64>,
+    ) -> Result<WideGridder<T>, GridError> {
         let gridder = Gridder::new(geometry, accuracy, oversampling)?;
         let Some(w_max) = max_w_lambda.filter(|w| *w > 0.0) else { return Ok(WideGridder { gridder, n_terms: 1, depth: None }) };
         let range = depth_of_sky(&geometry);
@@ -119,9 +124,7 @@ where
             (None, content) => WidePlane { vis: planes(content, 1), psf: Vec::new() },
             (Some(_), Content::Vis) => WidePlane { vis: planes(Content::Vis, self.n_terms), psf: Vec::new() },
             (Some(_), Content::Psf) => WidePlane { vis: Vec::new(), psf: planes(Content::Vis, self.n_terms) },
-            (Some(_), Content::VisAndPsf) => {
-                WidePlane { vis: planes(Content::Vis, self.n_terms), psf: planes(Content::Vis, self.n_terms) }
-            }
+            (Some(_), Content::VisAndPsf) => WidePlane { vis: planes(Content::Vis, self.n_terms), psf: planes(Content::Vis, self.n_terms) },
         }
     }
 

@@ -14,7 +14,8 @@ pub fn fit_beam(psf_yx: ArrayView2<f32>, cell_rad: f64) -> Result<Beam, ImagingE
     let center = peak(psf_yx).ok_or_else(|| ImagingError::BeamFit("it is blank".into()))?;
     let lobe = main_lobe(psf_yx, center);
     if lobe.len() < 4 {
-        let found = format!("its main lobe covers {} pixels; at least 4 are needed, and 3 to 5 pixels across the beam are good", lobe.len());
+        let found =
+            format!("its main lobe covers {} pixels; at least 4 are needed, and 3 to 5 pixels across the beam are good", lobe.len());
         return Err(ImagingError::BeamFit(found));
     }
     let form = least_squares(&lobe).ok_or_else(|| ImagingError::BeamFit("its main lobe is no Gaussian".into()))?;

@@ -71,7 +71,11 @@ pub(super) fn channel_samples<T: Float>(
     weight: &[T],
     with_vis: bool,
 ) -> Option<ChannelSamples<T>> {
-    if grid.interpolates(&block.freq_hz) { interpolated(grid, chan, block, weight, with_vis) } else { nearest(grid, chan, block, weight, with_vis) }
+    if grid.interpolates(&block.freq_hz) {
+        interpolated(grid, chan, block, weight, with_vis)
+    } else {
+        nearest(grid, chan, block, weight, with_vis)
+    }
 }
 
 fn nearest<T: Float>(grid: &ChannelGrid, chan: usize, block: &Prepared<T>, weight: &[T], with_vis: bool) -> Option<ChannelSamples<T>> {
@@ -96,7 +100,9 @@ fn nearest<T: Float>(grid: &ChannelGrid, chan: usize, block: &Prepared<T>, weigh
         }
     }
     if with_vis {
-        out.vis = (0..block.uvw_s.len()).flat_map(|row| block.intensity.vis[row * n_chan + first..=row * n_chan + last].iter().copied()).collect();
+        out.vis = (0..block.uvw_s.len())
+            .flat_map(|row| block.intensity.vis[row * n_chan + first..=row * n_chan + last].iter().copied())
+            .collect();
     }
     Some(out)
 }

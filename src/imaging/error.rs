@@ -51,6 +51,17 @@ pub enum ImagingError {
         /// Range of the data, in the cube's frame.
         data_hz: (f64, f64),
     },
+    /// Velocities without a rest frequency.
+    #[error("velocities need a rest frequency, and none is given")]
+    NoRestFrequency,
+    /// Something that a gridder cannot do.
+    #[error("gridder \"{gridder}\" cannot make this image: {why}")]
+    Gridder {
+        /// Its name.
+        gridder: &'static str,
+        /// Why not.
+        why: String,
+    },
     /// A telescope whose beam is not known.
     #[error("the primary beam of telescope \"{telescope}\" is unknown and its antennas have no diameter")]
     UnknownBeam {
@@ -84,11 +95,17 @@ impl Explain for ImagingError {
         Some(
             match self {
                 ImagingError::CellTooCoarse { max_uv_lambda, .. } => {
-                    return Some(format!("use cell: \"{:.3}arcsec\" (about 5 pixels across the beam), or a taper and a uvrange", 0.2 / max_uv_lambda / ARCSEC));
+                    return Some(format!(
+                        "use cell: \"{:.3}arcsec\" (about 5 pixels across the beam), or a taper and a uvrange",
+                        0.2 / max_uv_lambda / ARCSEC
+                    ));
                 }
                 ImagingError::NoVisibilities(_) => "look at the flags, weights and the selection with `summary`",
-                ImagingError::OutsideBand { .. } => "look at the spectral windows with `summary`, and at start, width, nchan, frame and rest_freq",
-                ImagingError::UnknownBeam { .. } => "give dish: \"25m\"",
+                ImagingError::OutsideBand { .. } => {
+                    "look at the spectral windows with `summary`, and at start, width, nchan, frame and rest_freq"
+                }
+                ImagingError::UnknownBeam { .. } => "give dish: 25.0, in metres",
+                ImagingError::NoRestFrequency => "give rest_freq, for example \"230.538GHz\" for CO(2-1)",
                 ImagingError::EmptyMask => "the mask's center counts from the phase center, or in pixels from 0",
                 _ => return None,
             }

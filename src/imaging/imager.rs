@@ -129,11 +129,21 @@ pub(super) struct RawImages {
 }
 
 impl<'a> Core<'a> {
-    pub fn new(inputs: &'a [Input<'a>], spec: ImageSpec, phases: Phases, weights: Option<Arc<Weights>>, notice: &dyn Reporter) -> Result<Core<'a>> {
+    pub fn new(
+        inputs: &'a [Input<'a>],
+        spec: ImageSpec,
+        phases: Phases,
+        weights: Option<Arc<Weights>>,
+        notice: &dyn Reporter,
+    ) -> Result<Core<'a>> {
         let stream = Stream::new(inputs, spec.center, spec.frame, phases)?;
         let oversampling = oversampling(&spec.geometry);
         let single = spec.accuracy >= SINGLE_PRECISION;
-        let engine = if single { Engine::Single(Precision::new(&spec, oversampling)?) } else { Engine::Double(Precision::new(&spec, oversampling)?) };
+        let engine = if single {
+            Engine::Single(Precision::new(&spec, oversampling)?)
+        } else {
+            Engine::Double(Precision::new(&spec, oversampling)?)
+        };
         let weights = match (weights, &engine) {
             (Some(weights), _) => weights,
             (None, Engine::Single(p)) => Arc::new(measure(&stream, &p.cache, &spec, notice)?),

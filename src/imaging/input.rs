@@ -180,7 +180,14 @@ impl Rows<'_> {
         dropped
     }
 
-    fn convert_row<T: Float>(&self, (a, b): (usize, Option<usize>), row: usize, vis: &mut [Complex<T>], weight: &mut [T], dropped: &mut Dropped) {
+    fn convert_row<T: Float>(
+        &self,
+        (a, b): (usize, Option<usize>),
+        row: usize,
+        vis: &mut [Complex<T>],
+        weight: &mut [T],
+        dropped: &mut Dropped,
+    ) {
         let b = b.unwrap_or(a);
         let cells = self.n_chan * self.n_corr;
         let (data, flag) = (&self.vis[row * cells..(row + 1) * cells], &self.flag[row * cells..(row + 1) * cells]);

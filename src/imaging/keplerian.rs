@@ -81,9 +81,9 @@ impl KeplerianOptions {
         // Along the red-shifted half of the major axis, and across it.
         let along = north_arcsec * cos_pa + east_arcsec * sin_pa;
         let across = (east_arcsec * cos_pa - north_arcsec * sin_pa) / cos_i;
-        let (mut y, mut radius) = (across, along.hypot(across));
+        let mut radius = along.hypot(across);
         for _ in 0..10 {
-            y = across + zr * radius * sin_i / cos_i;
+            let y = across + zr * radius * sin_i / cos_i;
             radius = along.hypot(y);
         }
         let (r, z) = (radius * self.distance, zr * radius * self.distance);

@@ -51,12 +51,16 @@ pub struct Pointing<'a> {
     pub beam: PrimaryBeam,
 }
 
-/// Groups inputs by direction and dish.
-pub fn pointings<'a>(inputs: &[Input<'a>], notice: &dyn Reporter) -> Result<Vec<Pointing<'a>>> {
+/// Directions within this are one pointing: far below any beam.
+const SAME_POINTING_RAD: f64 = 5e-11;
+
+/// Groups inputs by direction and dish; `dish_m` replaces the diameters of the sets.
+pub fn pointings<'a>(inputs: &[Input<'a>], dish_m: Option<f64>, notice: &dyn Reporter) -> Result<Vec<Pointing<'a>>> {
     let mut out: Vec<(Direction, f64, Pointing<'a>)> = Vec::new();
     for input in inputs {
-        let (center, dish) = (input.center(), input.array.typical_dish_m());
-        let same = |d: &Direction, m: f64| d.frame == center.frame && d.separation_rad(center) < 5e-11 && (m - dish).abs() < 0.5;
+        let (center, dish) = (input.center(), dish_m.unwrap_or_else(|| input.array.typical_dish_m()));
+        let here = |d: &Direction| center.in_frame(d.frame).is_some_and(|c| c.separation_rad(*d) < SAME_POINTING_RAD);
+        let same = |d: &Direction, m: f64| here(d) && (m - dish).abs() < 0.5;
         match out.iter_mut().find(|(d, m, _)| same(d, *m)) {
             Some((_, _, pointing)) => pointing.inputs.push(*input),
             None => {
@@ -205,9 +209,8 @@ impl MajorCycle for MosaicImager<'_> {
         let mut raw = Vec::new();
         for facet in &self.facets {
             let (ny, nx) = facet.size();
-            let seen = |(plane, sky): (usize, &Array2<f32>)| {
-                &sky.slice(s![facet.y0..facet.y0 + ny, facet.x0..facet.x0 + nx]) * facet.beam(plane)
-            };
+            let seen =
+                |(plane, sky): (usize, &Array2<f32>)| &sky.slice(s![facet.y0..facet.y0 + ny, facet.x0..facet.x0 + nx]) * facet.beam(plane);
             let seen: Vec<Array2<f32>> = sky.iter().enumerate().map(seen).collect();
             raw.push(facet.core.residual(&seen, notice)?.image);
         }

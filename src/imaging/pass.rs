@@ -175,7 +175,14 @@ where
         Ok(out)
     }
 
-    fn add_channels(&self, grid: &ChannelGrid, rules: &Rules, block: &Prepared<T>, plane: &mut [WidePlane<T>], tally: &mut [Tally]) -> Result<()> {
+    fn add_channels(
+        &self,
+        grid: &ChannelGrid,
+        rules: &Rules,
+        block: &Prepared<T>,
+        plane: &mut [WidePlane<T>],
+        tally: &mut [Tally],
+    ) -> Result<()> {
         let shifted = block.shifted_uvw_s();
         let weight = rules.apply(block, &shifted);
         plane.par_iter_mut().zip(tally).enumerate().with_max_len(1).try_for_each(|(chan, (plane, tally))| {

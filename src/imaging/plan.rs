@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::notice::Reporter;
 use crate::options;
 use crate::sky::Direction;
-use crate::units::{ARCSEC, C_M_S};
+use crate::units::{ARCSEC, Angle, C_M_S};
 
 options! {
     /// Options of the forecast.
@@ -17,6 +17,10 @@ options! {
         ["1"] pb_level: f64 = 0.2,
         /// The image is as wide as it is high.
         [""] square: bool = false,
+        /// Side of a pixel, where it is not to be chosen.
+        ["arcsec"] cell: Option<Angle> = None,
+        /// Diameter of the dishes, metres, where the set does not tell.
+        ["m"] dish: Option<f64> = None,
     }
 }
 
@@ -58,10 +62,20 @@ pub fn plan_image(inputs: &[Input], options: &PlanOptions, notice: &dyn Reporter
     // The beam at Briggs 0.5 from the 80th percentile of the baselines (ALMA technical handbook 7.7).
     let beam_rad = 0.574 / l80;
     let limit = 0.5 / max_uv_lambda;
-    let cell_rad = rounded_down((beam_rad / options.pixels_per_beam).min(limit / 1.02));
+    let cell_rad = options.cell.map_or_else(|| rounded_down((beam_rad / options.pixels_per_beam).min(limit / 1.02)), |c| c.0);
     let mut reasons = vec![
-        format!("four fifths of the baselines are shorter than {:.0} kλ, the longest is {:.0} kλ: a beam of about {}", l80 / 1e3, max_uv_lambda / 1e3, arcsec(beam_rad)),
-        format!("a cell of {} is {:.1} pixels across the beam; above {} the longest baselines would alias", arcsec(cell_rad), beam_rad / cell_rad, arcsec(limit)),
+        format!(
+            "four fifths of the baselines are shorter than {:.0} kλ, the longest is {:.0} kλ: a beam of about {}",
+            l80 / 1e3,
+            max_uv_lambda / 1e3,
+            arcsec(beam_rad)
+        ),
+        format!(
+            "a cell of {} is {:.1} pixels across the beam; above {} the longest baselines would alias",
+            arcsec(cell_rad),
+            beam_rad / cell_rad,
+            arcsec(limit)
+        ),
     ];
     let (center, extent) = extent(inputs, options, notice, &mut reasons)?;
     let size = |e: f64| crate::gridding::good_size((e / cell_rad).ceil() as usize);
@@ -108,7 +122,7 @@ fn baselines(inputs: &[Input]) -> Result<Vec<f64>> {
 
 /// Middle of the pointings and the angles to cover, rad.
 fn extent(inputs: &[Input], options: &PlanOptions, notice: &dyn Reporter, reasons: &mut Vec<String>) -> Result<(Direction, (f64, f64))> {
-    let points = pointings(inputs, notice)?;
+    let points = pointings(inputs, options.dish, notice)?;
     let reach = points.iter().map(|p| p.beam.radius(options.pb_level, p.inputs[0].array.middle_hz())).fold(0.0, f64::max);
     let first = points[0].inputs[0].center();
     let offsets: Vec<(f64, f64)> =
@@ -118,7 +132,13 @@ fn extent(inputs: &[Input], options: &PlanOptions, notice: &dyn Reporter, reason
         (v.iter().copied().fold(f64::INFINITY, f64::min), v.iter().copied().fold(f64::NEG_INFINITY, f64::max))
     };
     let ((e0, e1), (n0, n1)) = (range(|o| o.0), range(|o| o.1));
-    reasons.push(format!("{} pointing{} whose beams fall to {} at {}", points.len(), if points.len() == 1 { "" } else { "s" }, options.pb_level, arcsec(reach)));
+    reasons.push(format!(
+        "{} pointing{} whose beams fall to {} at {}",
+        points.len(),
+        if points.len() == 1 { "" } else { "s" },
+        options.pb_level,
+        arcsec(reach)
+    ));
     Ok((first.moved(0.5 * (e0 + e1), 0.5 * (n0 + n1)), (e1 - e0 + 2.0 * reach, n1 - n0 + 2.0 * reach)))
 }
 

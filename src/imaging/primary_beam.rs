@@ -49,8 +49,11 @@ impl PrimaryBeam {
             return Err(ImagingError::UnknownBeam { telescope: telescope.to_string() });
         }
         notice.warn(
-            Warning::new("primary-beam-guessed", format!("the primary beam of {telescope} is unknown: a Gaussian of FWHM 1.13 λ/D with D = {dish_m} m is used"))
-                .hint("fluxes away from the pointing center depend on it"),
+            Warning::new(
+                "primary-beam-guessed",
+                format!("the primary beam of {telescope} is unknown: a Gaussian of FWHM 1.13 λ/D with D = {dish_m} m is used"),
+            )
+            .hint("fluxes away from the pointing center depend on it"),
         );
         Ok(PrimaryBeam { model: BeamModel::Gaussian, dish_m, blockage_m: 0.0 })
     }

@@ -18,8 +18,6 @@ use crate::units::C_M_S;
 /// A block of total intensity, ready to be weighted and gridded.
 #[derive(Debug)]
 pub(super) struct Prepared<T> {
-    /// Which input it comes from.
-    pub i_input: usize,
     /// Baselines over the speed of light, towards the image's phase center, s.
     pub uvw_s: Vec<[f64; 3]>,
     /// Consecutive rows of one time, with the factor that brings their frequencies to the image's frame.
@@ -53,8 +51,6 @@ impl<T: Float> Prepared<T> {
 pub(super) struct Stream<'a> {
     inputs: &'a [Input<'a>],
     frame: SpectralFrame,
-    /// Phase center of the image.
-    center: Direction,
     /// (input, block)
     blocks: Vec<(usize, usize)>,
     doppler: Mutex<BTreeMap<(usize, usize), Arc<Doppler>>>,
@@ -141,12 +137,7 @@ impl<'a> Stream<'a> {
     pub fn new(inputs: &'a [Input<'a>], center: Direction, frame: SpectralFrame, phases: Phases) -> Result<Stream<'a>> {
         let blocks = inputs.iter().enumerate().flat_map(|(i, input)| (0..input.vis.n_blocks()).map(move |b| (i, b))).collect();
         let placement = inputs.iter().map(|input| placement(input.center(), center, phases)).collect::<Result<_, ImagingError>>()?;
-        Ok(Stream { inputs, frame, center, blocks, doppler: Mutex::default(), placement })
-    }
-
-    /// Phase center of the image.
-    pub fn center(&self) -> Direction {
-        self.center
+        Ok(Stream { inputs, frame, blocks, doppler: Mutex::default(), placement })
     }
 
     /// Calls `each` with every block in order, while the next one is read on another thread.
@@ -194,7 +185,6 @@ impl<'a> Stream<'a> {
         intensity.fill(&block)?;
         let doppler = self.doppler(i_input, block.i_spw)?;
         let mut prepared = Prepared {
-            i_input,
             uvw_s: block.uvw_m.rows().into_iter().map(|r| [r[0] / C_M_S, r[1] / C_M_S, r[2] / C_M_S]).collect(),
             runs: runs(&block.time_s, &doppler),
             freq_hz: block.freq_hz.clone(),

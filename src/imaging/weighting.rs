@@ -73,11 +73,6 @@ impl Weights {
         Ok(weights)
     }
 
-    /// The rule of a channel.
-    pub fn rule(&self, chan: usize) -> Option<WeightRule<'_>> {
-        self.density.get(if self.per_channel { chan } else { 0 }).map(|d| d.rule(self.scheme))
-    }
-
     /// Rules for all planes, computed once a pass.
     pub fn rules(&self) -> Rules<'_> {
         Rules { rule: self.density.iter().map(|d| d.rule(self.scheme)).collect(), taper: self.taper, per_channel: self.per_channel }

@@ -14,6 +14,7 @@ mod guard;
 pub mod history;
 mod labels;
 pub mod measurement_set;
+mod pointings;
 pub mod rotation;
 pub mod rows;
 pub mod scalars;

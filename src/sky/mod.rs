@@ -8,8 +8,8 @@ mod offset;
 mod spectral;
 
 pub use celestial::{Celestial, CelestialError, CelestialKeys, Projection};
-pub use doppler::{Doppler, DopplerError};
 pub use direction::{Direction, Frame};
+pub use doppler::{Doppler, DopplerError};
 pub use earth::UvwAxes;
 pub use offset::{Offset, Recenter};
 pub use spectral::{SpectralAxis, SpectralError, SpectralFrame, SpectralKind};

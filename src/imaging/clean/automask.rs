@@ -41,7 +41,13 @@ pub(super) struct PlaneFacts {
 }
 
 /// The mask of a plane after one more cycle: what was masked, what is bright now, and what the old mask grows into.
-pub(super) fn next_mask(old: &Array2<bool>, residual: ArrayView2<f32>, allowed: &Array2<bool>, facts: PlaneFacts, options: &AutoMaskOptions) -> Array2<bool> {
+pub(super) fn next_mask(
+    old: &Array2<bool>,
+    residual: ArrayView2<f32>,
+    allowed: &Array2<bool>,
+    facts: PlaneFacts,
+    options: &AutoMaskOptions,
+) -> Array2<bool> {
     let outside = residual.iter().zip(old.iter().zip(allowed)).filter(|(_, (m, a))| !**m && **a).map(|(r, _)| r);
     let noise = robust_noise(outside);
     let inside = |i: &(usize, usize)| allowed[*i];

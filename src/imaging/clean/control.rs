@@ -1,7 +1,7 @@
 //! When minor cycles end and when everything ends, in the terms that users of tclean know.
 
 use crate::options;
-use crate::units::Flux;
+use crate::units::{Flux, List};
 
 options! {
     /// Options of the major and minor cycles.
@@ -25,7 +25,7 @@ options! {
         /// Major cycles at most; automatic is no limit.
         ["1"] nmajor: Option<u64> = None,
         /// Radii of components, pixels; 0 is a point.
-        ["pixels"] scales: Vec<f64> = vec![0.0],
+        ["pixels"] scales: List<f64> = List(vec![0.0]),
         /// Lowers the rank of large scales: 0 not at all, 1 entirely for the largest.
         ["1"] smallscalebias: f64 = 0.0,
         /// Stop once the model's flux is negative, as the multiscale stage of PHANGS does.
@@ -53,6 +53,8 @@ pub enum StopReason {
     MajorCycles,
     /// The model's flux became negative.
     NegativeFlux,
+    /// The user interrupted; the model is that of the last complete major cycle.
+    Interrupted,
 }
 
 impl std::fmt::Display for StopReason {
@@ -66,6 +68,7 @@ impl std::fmt::Display for StopReason {
             StopReason::NoProgress => "the residual no longer changed",
             StopReason::MajorCycles => "the number of major cycles was reached",
             StopReason::NegativeFlux => "the flux of the model is negative",
+            StopReason::Interrupted => "it was interrupted",
         })
     }
 }
@@ -101,7 +104,7 @@ impl CleanOptions {
             return fail("gain", self.gain.to_string(), "a number above 0 and at most 1");
         }
         if self.scales.is_empty() || self.scales.iter().any(|s| !(s.is_finite() && *s >= 0.0)) {
-            return fail("scales", format!("{:?}", self.scales), "at least one radius in pixels, none negative");
+            return fail("scales", format!("{:?}", self.scales.0), "at least one radius in pixels, none negative");
         }
         if !(0.0..=1.0).contains(&self.smallscalebias) {
             return fail("smallscalebias", self.smallscalebias.to_string(), "a number between 0 and 1");
@@ -146,7 +149,7 @@ mod tests {
     fn impossible_options_are_refused_with_their_range() {
         let e = CleanOptions { gain: 1.5, ..Default::default() }.check().unwrap_err().to_string();
         assert_eq!(e, "`gain` is 1.5; expected a number above 0 and at most 1");
-        assert!(CleanOptions { scales: vec![], ..Default::default() }.check().is_err());
+        assert!(CleanOptions { scales: List(vec![]), ..Default::default() }.check().is_err());
         assert!(CleanOptions::PARAMS.iter().any(|p| p.name == "cycleniter"));
     }
 

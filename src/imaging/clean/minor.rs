@@ -142,15 +142,23 @@ impl Cleaner {
 
     fn begin(&self, residual: &[ArrayView2<f32>], mask: &Array2<bool>, area: Area) -> Work {
         let cut = |image: ArrayView2<f32>| image.slice(s![area.y0..area.y1, area.x0..area.x1]).to_owned();
-        let transformed: Vec<Spectrum> =
-            if self.scales.iter().all(|s| s.radius == 0.0) { Vec::new() } else { residual.iter().map(|r| self.convolver.image(*r)).collect() };
+        let transformed: Vec<Spectrum> = if self.scales.iter().all(|s| s.radius == 0.0) {
+            Vec::new()
+        } else {
+            residual.iter().map(|r| self.convolver.image(*r)).collect()
+        };
         let of_scale = |(i, scale): (usize, &Scale)| -> Vec<Array2<f32>> {
             let one = |t: usize| {
-                if scale.radius == 0.0 { cut(residual[t]) } else { cut(self.convolver.convolved(&transformed[t], &[&self.spectrum[i]]).view()) }
+                if scale.radius == 0.0 {
+                    cut(residual[t])
+                } else {
+                    cut(self.convolver.convolved(&transformed[t], &[&self.spectrum[i]]).view())
+                }
             };
             (0..self.n_terms).map(one).collect()
         };
-        let mask_spectrum = self.scales.iter().any(|s| s.radius > 0.0).then(|| self.convolver.image(mask.mapv(|m| f32::from(u8::from(m))).view()));
+        let mask_spectrum =
+            self.scales.iter().any(|s| s.radius > 0.0).then(|| self.convolver.image(mask.mapv(|m| f32::from(u8::from(m))).view()));
         let weight = |(i, scale): (usize, &Scale)| {
             let inside = match &mask_spectrum {
                 // A component must lie in the mask with nine tenths of its volume.
@@ -178,6 +186,13 @@ impl Cleaner {
             }
         }
     }
+}
+
+/// Inverse of the peaks of the PSFs of Taylor terms, [term][term].
+pub(in crate::imaging) fn inverse_of_psf_peaks(psf: &[Array2<f32>], n_terms: usize) -> Vec<Vec<f64>> {
+    let center = psf[0].indexed_iter().fold(((0, 0), f32::MIN), |best, (i, v)| if *v > best.1 { (i, *v) } else { best }).0;
+    let psf: Vec<Vec<Array2<f32>>> = psf.iter().map(|p| vec![p.slice(s![center.0..=center.0, center.1..=center.1]).to_owned()]).collect();
+    inverse_of_peaks(&psf, 0, n_terms, (0, 0))
 }
 
 /// Inverse of H(t, q) = psf(t + q) at its center; where it is singular the first term alone is solved for.

@@ -15,12 +15,13 @@ pub use automask::AutoMaskOptions;
 use automask::{PlaneFacts, next_mask};
 pub use control::{CleanOptions, CycleRecord, StopReason, robust_noise};
 pub use minor::Choice;
-pub use phangs::{LoopOptions, LoopRecord, Stage, chauvenet_noise, clean_loop, signal_mask};
+pub(super) use minor::inverse_of_psf_peaks;
 use minor::{Cleaner, Limits, MinorResult};
+pub use phangs::{LoopOptions, LoopRecord, Stage, chauvenet_noise, clean_loop, signal_mask};
 
-use super::{Dirty, ImagingError, fit_beam};
+use super::{Dirty, fit_beam};
 use crate::data::Beam;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::notice::Reporter;
 
 /// The operator between model and residual: visibilities, or a test's PSF.
@@ -121,12 +122,17 @@ pub fn clean(
         if let Some(stop) = state.should_stop() {
             return Ok(state.finish(stop));
         }
-        let found = state.minor_cycles(notice)?;
-        if found.iter().all(|f| f.n_iter == 0) {
-            return Ok(state.finish(StopReason::NoProgress));
+        let before = state.model.clone();
+        let cycle = state.cycle(major, notice);
+        match cycle {
+            Ok(true) => {}
+            Ok(false) => return Ok(state.finish(StopReason::NoProgress)),
+            Err(e) if e.kind == Kind::Interrupted => {
+                state.model = before;
+                return Ok(state.finish(StopReason::Interrupted));
+            }
+            Err(e) => return Err(e),
         }
-        state.residual = major.residual(&state.model, notice)?;
-        state.account(&found);
         let done = state.n_iter.min(options.niter);
         notice.progress("clean", done, options.niter);
     }
@@ -151,6 +157,8 @@ struct State<'a> {
     n_iter: u64,
     cycle_threshold: f64,
     record: Vec<CycleRecord>,
+    /// Model and residual of the lowest peak so far: where a cleaning that diverges goes back to.
+    best: Option<Start>,
 }
 
 impl<'a> State<'a> {
@@ -206,9 +214,21 @@ impl<'a> State<'a> {
             n_iter: 0,
             cycle_threshold: 0.0,
             record: Vec::new(),
+            best: None,
         };
         state.account(&[]);
         Ok(state)
+    }
+
+    /// Minor cycles and the major one after them; false if no component was found.
+    fn cycle(&mut self, major: &dyn MajorCycle, notice: &dyn Reporter) -> Result<bool> {
+        let found = self.minor_cycles(notice)?;
+        if found.iter().all(|f| f.n_iter == 0) {
+            return Ok(false);
+        }
+        self.residual = major.residual(&self.model, notice)?;
+        self.account(&found);
+        Ok(true)
     }
 
     /// Lets automatic masks follow the residual.
@@ -248,6 +268,10 @@ impl<'a> State<'a> {
             noise_jy: median(&self.noise),
             cycle_threshold_jy: self.cycle_threshold,
         };
+        let lowest = self.record.iter().map(|r| r.peak_jy).fold(f64::INFINITY, f64::min);
+        if record.peak_jy <= lowest {
+            self.best = Some(Start { model: self.model.clone(), residual: self.residual.clone() });
+        }
         self.record.push(record);
     }
 
@@ -296,25 +320,29 @@ impl<'a> State<'a> {
         let (peak, sidelobe) = (self.max_peak(), self.sidelobe.iter().copied().fold(0.0, f64::max));
         let left = o.niter - self.n_iter;
         self.cycle_threshold = o.cycle_threshold(peak, sidelobe, o.threshold.0);
+        let mut model = std::mem::take(&mut self.model);
+        let state = &*self;
         let limits = |g: usize| Limits {
             gain: o.gain,
             n_iter: o.cycleniter.unwrap_or(left).min(left),
-            threshold: self.cycle_threshold.max(self.threshold(g)),
+            threshold: state.cycle_threshold.max(state.threshold(g)),
         };
-        let run = |(i, model): (usize, &mut [Array2<f32>])| match &self.cleaners[i] {
-            Some(cleaner) if self.peak[i] > limits(i).threshold => {
-                cleaner.run(&self.terms(&self.groups[i]), &self.masks[i], limits(i), model, notice)
+        let run = |(i, model): (usize, &mut [Array2<f32>])| match &state.cleaners[i] {
+            Some(cleaner) if state.peak[i] > limits(i).threshold => {
+                cleaner.run(&state.terms(&state.groups[i]), &state.masks[i], limits(i), model, notice)
             }
             _ => Ok(MinorResult::default()),
         };
-        let mut model = std::mem::take(&mut self.model);
-        let n_terms = self.groups[0].n_terms;
+        let n_terms = state.groups[0].n_terms;
         let found: Result<Vec<MinorResult>> = model.par_chunks_mut(n_terms).enumerate().map(run).collect();
         self.model = model;
         found
     }
 
-    fn finish(self, stop: StopReason) -> Cleaned {
+    fn finish(mut self, stop: StopReason) -> Cleaned {
+        if let (StopReason::Diverged, Some(best)) = (stop, self.best.take()) {
+            (self.model, self.residual) = (best.model, best.residual);
+        }
         Cleaned { model: self.model, residual: self.residual, masks: self.masks, record: self.record, stop }
     }
 }
@@ -339,6 +367,14 @@ pub fn max_sidelobe(psf: ArrayView2<f32>, center: (usize, usize)) -> f64 {
     f64::from(without.max(-deepest))
 }
 
+/// Largest and lowest value of a PSF beside its main lobe: what is left above the fitted beam, and the deepest hole.
+pub fn psf_sidelobes(psf: ArrayView2<f32>) -> (f64, f64) {
+    let Some(center) = peak_of_psf(psf) else { return (0.0, 0.0) };
+    let lowest = f64::from(psf.iter().copied().filter(|v| v.is_finite()).fold(0f32, f32::min));
+    let highest = fit_beam(psf, 1.0).map_or(1.0, |beam| f64::from(without_beam(psf, center, beam)));
+    (highest, lowest)
+}
+
 fn without_beam(psf: ArrayView2<f32>, center: (usize, usize), beam: Beam) -> f32 {
     let form = beam.ellipse();
     let det = form.ee * form.nn - form.en * form.en;
@@ -351,9 +387,4 @@ fn without_beam(psf: ArrayView2<f32>, center: (usize, usize), beam: Beam) -> f32
         top = top.max(v - gaussian);
     }
     top
-}
-
-/// Refuses masks without a pixel.
-pub fn check_masks(masks: &[Array2<bool>]) -> Result<(), ImagingError> {
-    if masks.iter().any(|m| m.iter().any(|v| *v)) { Ok(()) } else { Err(ImagingError::EmptyMask) }
 }

@@ -86,7 +86,8 @@ pub fn clean_loop(
     let mut record: Vec<LoopRecord> = Vec::new();
     loop {
         let k = record.len() as u64;
-        let noise = chauvenet_noise(state.residual.iter().flat_map(|r| r.iter().copied())).ok_or_else(|| Error::data("the residual has no finite pixel"))?;
+        let noise = chauvenet_noise(state.residual.iter().flat_map(|r| r.iter().copied()))
+            .ok_or_else(|| Error::data("the residual has no finite pixel"))?;
         let niter = (options.niter_per_channel * n_chan).saturating_mul(1 << k.min(40)).min(options.max_niter_per_channel * n_chan);
         let cycleniter = (options.cycleniter * (1 + k)).min(options.max_cycleniter);
         let call = CleanOptions { niter, cycleniter: Some(cycleniter), threshold: Flux(options.snr * noise), ..minor.clone() };
@@ -107,7 +108,7 @@ pub fn clean_loop(
         });
         let settled = change.is_some_and(|c| c < options.convergence_fracflux);
         let negative = options.stop_at_negative && flux < 0.0;
-        if k >= options.max_loops || (k >= options.min_loops && (settled || negative)) {
+        if cleaned.stop == StopReason::Interrupted || k >= options.max_loops || (k >= options.min_loops && (settled || negative)) {
             return Ok(Stage { cleaned, record });
         }
         state = Start { model: cleaned.model.clone(), residual: cleaned.residual.clone() };
@@ -224,7 +225,9 @@ mod tests {
 
     #[test]
     fn the_error_function_at_known_places() {
-        for (x, expected) in [(0.5, 0.479_500_122_186_953), (1.9, 0.007_209_570_764_740), (2.1, 0.002_979_466_656_333), (4.0, 1.541_725_790_028e-8)] {
+        for (x, expected) in
+            [(0.5, 0.479_500_122_186_953), (1.9, 0.007_209_570_764_740), (2.1, 0.002_979_466_656_333), (4.0, 1.541_725_790_028e-8)]
+        {
             assert!((erfc(x) / expected - 1.0).abs() < 1e-7, "{x}: {}", erfc(x));
         }
         // 500 of 1000 samples would lose one point beyond 3.48 sigma.

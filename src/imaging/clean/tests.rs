@@ -42,7 +42,13 @@ fn case(n: usize, sky: &Array2<f32>) -> (Analytic, Dirty) {
     });
     let mut a = Analytic { psf, dirty: Array2::zeros((n, n)) };
     a.dirty = a.smeared(sky);
-    let dirty = Dirty { image: vec![a.dirty.clone()], psf: vec![a.psf.clone()], planes: vec![PlaneSummary::default()], dropped: Default::default(), band_hz: (1e9, 2e9) };
+    let dirty = Dirty {
+        image: vec![a.dirty.clone()],
+        psf: vec![a.psf.clone()],
+        planes: vec![PlaneSummary::default()],
+        dropped: Default::default(),
+        band_hz: (1e9, 2e9),
+    };
     (a, dirty)
 }
 
@@ -71,7 +77,9 @@ fn nothing_is_found_outside_the_mask() {
     let options = CleanOptions { niter: 300, ..Default::default() };
     let got = clean(&dirty, 1, &MaskPlan::Fixed(vec![mask.clone()]), None, &options, Choice::Chi2, &a, &Quiet::default()).unwrap();
     assert!(got.model[0].indexed_iter().all(|(i, v)| mask[i] || *v == 0.0));
-    let empty = clean(&dirty, 1, &MaskPlan::Fixed(vec![Array2::from_elem((48, 48), false)]), None, &options, Choice::Chi2, &a, &Quiet::default()).unwrap();
+    let empty =
+        clean(&dirty, 1, &MaskPlan::Fixed(vec![Array2::from_elem((48, 48), false)]), None, &options, Choice::Chi2, &a, &Quiet::default())
+            .unwrap();
     assert_eq!((empty.stop, empty.model[0].sum()), (StopReason::NoMask, 0.0));
 }
 
@@ -87,7 +95,12 @@ fn scales_recover_extended_flux() {
     sky[[60, 60]] += 0.5;
     let (a, dirty) = case(n, &sky);
     let mask = Array2::from_shape_fn((n, n), |(y, x)| (x as f64 - 48.0).hypot(y as f64 - 48.0) < 35.0);
-    let options = CleanOptions { niter: 400, scales: vec![0.0, 4.0, 12.0], threshold: crate::units::Flux(5e-3), ..Default::default() };
+    let options = CleanOptions {
+        niter: 400,
+        scales: crate::units::List(vec![0.0, 4.0, 12.0]),
+        threshold: crate::units::Flux(5e-3),
+        ..Default::default()
+    };
     let got = clean(&dirty, 1, &MaskPlan::Fixed(vec![mask]), None, &options, Choice::Chi2, &a, &Quiet::default()).unwrap();
     assert!((got.model[0].sum() - 10.5).abs() < 0.05, "{} {:?}", got.model[0].sum(), got.record);
     assert!(got.residual[0].iter().all(|v| v.abs() < 0.02));
@@ -100,7 +113,17 @@ fn a_start_model_is_taken_up() {
     let (a, dirty) = case(48, &sky);
     let mask = Array2::from_elem((48, 48), true);
     let options = CleanOptions { niter: 100, threshold: crate::units::Flux(1e-3), ..Default::default() };
-    let got = clean(&dirty, 1, &MaskPlan::Fixed(vec![mask]), Some(Start::model(vec![sky.clone()], &a, &Quiet::default()).unwrap()), &options, Choice::Chi2, &a, &Quiet::default()).unwrap();
+    let got = clean(
+        &dirty,
+        1,
+        &MaskPlan::Fixed(vec![mask]),
+        Some(Start::model(vec![sky.clone()], &a, &Quiet::default()).unwrap()),
+        &options,
+        Choice::Chi2,
+        &a,
+        &Quiet::default(),
+    )
+    .unwrap();
     assert_eq!(got.record.last().unwrap().n_iter, 0);
     assert_eq!(got.model[0], sky);
 }

@@ -2,9 +2,10 @@
 
 use super::verb::Verb;
 
-mod align;
+pub mod align;
 mod data;
-mod figures;
+pub mod figures;
+mod imaging;
 mod run;
 mod sets;
 mod simulate;
@@ -17,4 +18,4 @@ pub use sets::SetArg;
 
 /// All groups in the order in which help lists them.
 pub static GROUPS: &[&[&Verb]] =
-    &[run::VERBS, simulate::VERBS, data::VERBS, uvfits::VERBS, uvtable::VERBS, align::VERBS, figures::VERBS, tables::VERBS];
+    &[run::VERBS, simulate::VERBS, data::VERBS, uvfits::VERBS, uvtable::VERBS, align::VERBS, imaging::VERBS, figures::VERBS, tables::VERBS];
