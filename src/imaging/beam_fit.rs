@@ -171,10 +171,13 @@ pub fn common_beam(beams: &[Beam]) -> Option<Beam> {
     }
     let moment = second_moment(&points, &share);
     let inverse = inverse2(moment)?;
-    // Grown until the last outline is inside; the outlines themselves lie a little outside their points.
-    let worst = points.iter().map(|p| quadratic(inverse, *p)).fold(0.0, f64::max) * (1.0 + 1e-5);
-    let k = worst * 4.0 * scale * scale;
-    Ellipse { ee: moment[0] * k, en: moment[1] * k, nn: moment[2] * k }.beam().ok()
+    // Grown until the last outline is inside: between its points it lies a little outside them.
+    let worst = points.iter().map(|p| quadratic(inverse, *p)).fold(0.0, f64::max);
+    let grown = |i: i32| {
+        let k = worst * 4.0 * scale * scale * (1.0 + 1e-5 * f64::from(i));
+        Ellipse { ee: moment[0] * k, en: moment[1] * k, nn: moment[2] * k }.beam().ok()
+    };
+    (1..200).filter_map(grown).find(|common| beams.iter().all(|b| b.kernel_to(*common).is_some()))
 }
 
 /// Points (east, north) on one half of a beam's outline, in units of `scale`; the other half is its mirror image.

@@ -13,7 +13,7 @@ use super::stream::{Cache, Met, Phases, Stream};
 use super::weighting::{Weighting, Weights};
 use crate::error::Result;
 use crate::gridding::{Content, Float, Geometry, Oversampling, WideGridder, WidePlane};
-use crate::notice::Reporter;
+use crate::notice::{Reporter, Warning};
 use crate::sky::{Direction, SpectralFrame};
 
 /// What image to make.
@@ -249,7 +249,7 @@ impl<'a> Imager<'a> {
     /// Dirty image and PSF in one pass.
     pub fn dirty(&mut self, notice: &dyn Reporter) -> Result<Dirty> {
         let RawImages { image, psf, tally, met } = self.core.dirty(notice)?;
-        check_tally(&self.core.spec, &tally, &met)?;
+        check_tally(&self.core.spec, &tally, &met, notice)?;
         self.sum_weight = tally.iter().map(|t| t.sum_weight).collect();
         let n = self.core.spec.planes.n_images();
         let planes = tally[..n].iter().map(PlaneSummary::of).collect();
@@ -274,10 +274,25 @@ impl<'a> Imager<'a> {
     }
 }
 
-/// Refuses sums without visibilities, or that lack those that the cell is too coarse for.
-pub(super) fn check_tally(spec: &ImageSpec, tally: &[Tally], met: &Met) -> Result<(), ImagingError> {
-    if tally.iter().any(|t| t.n_outside > 0) {
-        return Err(ImagingError::CellTooCoarse { cell_rad: spec.geometry.cell_rad, max_uv_lambda: 1.05 * spec.geometry.max_uv_lambda() });
+/// Part of the samples that a cell may be too coarse for: they are left out and the user is told; more is an error.
+const MAX_OUTSIDE: f64 = 0.2;
+
+/// Refuses sums without visibilities, or that lack many of those that the cell is too coarse for.
+pub(super) fn check_tally(spec: &ImageSpec, tally: &[Tally], met: &Met, notice: &dyn Reporter) -> Result<(), ImagingError> {
+    let (outside, all) = tally.iter().fold((0, 0), |(o, n), t| (o + t.n_outside, n + t.n_samples));
+    let limit = spec.geometry.max_uv_lambda();
+    if outside as f64 > MAX_OUTSIDE * all as f64 {
+        return Err(ImagingError::CellTooCoarse { cell_rad: spec.geometry.cell_rad, max_uv_lambda: 1.05 * limit });
+    }
+    if outside > 0 {
+        let percent = 100.0 * outside as f64 / all.max(1) as f64;
+        let message = format!(
+            "{percent:.2} % of the samples lie on baselines beyond {:.0} kλ, which the cell is too coarse for; they are left out",
+            limit / 1e3
+        );
+        notice.warn(
+            Warning::new("long-baselines-left-out", message).hint("choose a smaller cell, or a uvrange to leave them out on purpose"),
+        );
     }
     if tally.iter().all(|t| t.sum_weight <= 0.0) {
         let d = met.dropped;
@@ -304,12 +319,15 @@ fn oversampling(geometry: &Geometry) -> Oversampling {
     }
 }
 
+/// The longest baseline may be this much beyond what the cell can represent before anything is read.
+const MAX_EXCESS: f64 = 2.0;
+
 pub(super) fn check(inputs: &[Input], spec: &ImageSpec) -> Result<(), ImagingError> {
     if inputs.iter().all(|i| i.vis.n_rows() == 0) {
         return Err(ImagingError::NoVisibilities("the selection is empty".into()));
     }
-    // Doppler factors move frequencies by 3e-4 at most.
-    let limit = spec.geometry.max_uv_lambda() * (1.0 + 5e-4);
+    // A few baselines beyond are left out as the samples are met.
+    let limit = MAX_EXCESS * spec.geometry.max_uv_lambda();
     let longest = inputs.iter().filter_map(|i| i.vis.max_uv_lambda()).fold(0.0, f64::max);
     if longest > limit {
         return Err(ImagingError::CellTooCoarse { cell_rad: spec.geometry.cell_rad, max_uv_lambda: longest });

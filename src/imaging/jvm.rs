@@ -56,7 +56,7 @@ mod tests {
         let beam = Beam::round(6.0 * ARCSEC).unwrap();
         let psf = Array2::from_shape_fn((81, 81), |(y, x)| {
             let r2 = (x as f64 - 40.0).powi(2) + (y as f64 - 40.0).powi(2);
-            (0.9 * (-r2 / 13.0).exp() + 0.1 * (-r2 / 150.0).exp() - 1e-6) as f32
+            (0.9 * (-r2 / 13.0).exp() + 0.1 * (-r2 / 150.0).exp() - 1e-5) as f32
         });
         let epsilon = jvm_epsilon(psf.view(), beam, ARCSEC).unwrap();
         assert!(epsilon > 0.3 && epsilon < 0.6, "{epsilon}");

@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn coarse_masks_cover_the_fine_pixels_under_them() {
-        let got = mask_on_grid(&mask(), &sky(0.25, 16.0), &axis(2.0, -0.5, 5), (32, 32));
+        let got = mask_on_grid(&mask(), &sky(0.25, 15.5), &axis(2.0, -0.5, 5), (32, 32));
         let counts: Vec<usize> = got.iter().map(|m| m.iter().filter(|v| **v).count()).collect();
         // 2, 1.5, 1, 0.5, 0 km/s: 1.5 goes to channel 2, 0.5 to channel 1.
         assert_eq!((counts[0], counts[2], counts[4]), (4, 4, 0));

@@ -119,7 +119,7 @@ impl<'a> MosaicImager<'a> {
         }
         let met = raw.iter().fold(Met::default(), |m, r| m.with(r.met));
         let all: Vec<Tally> = raw.iter().flat_map(|r| r.tally.iter().copied()).collect();
-        check_tally(&self.spec, &all, &met)?;
+        check_tally(&self.spec, &all, &met, notice)?;
         self.weight = (0..n).map(|plane| self.sum_of_beams(&raw, plane, (ny, nx))).collect();
         let image = (0..n).map(|plane| self.flat_noise(raw.iter().map(|r| &r.image[plane]), plane)).collect();
         let psf = (0..n).map(|plane| self.psf(&raw, plane)).collect();

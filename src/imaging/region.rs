@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn the_same_circle_in_every_notation() {
         let pixels = mask("#CRTFv0\ncircle[[32pix, 32pix], 8.1pix]");
-        assert_eq!(pixels.iter().filter(|m| **m).count(), 197 + 8 - 8);
+        assert_eq!(pixels.iter().filter(|m| **m).count(), 213);
         for text in [
             "circle[[12h01m53.2s, -18d52m30s], 4.05arcsec], coord=J2000, color=red",
             "circle[[12:01:53.2, -18.52.30], 4.05arcsec]",

@@ -3,7 +3,7 @@
 use super::verb::Verb;
 
 pub mod align;
-mod data;
+pub mod data;
 pub mod figures;
 mod imaging;
 mod run;

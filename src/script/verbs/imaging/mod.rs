@@ -9,6 +9,7 @@ mod mask;
 mod open;
 mod phangs;
 mod plan;
+mod predict;
 mod products;
 mod stats;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub static VERBS: &[&Verb] = &[
     &phangs::IMAGE_PHANGS,
     &stats::IMAGE_STATS,
     &keplerian::KEPLERIAN_MASK,
+    &predict::PREDICT,
     &figures::PLOT_IMAGE,
     &figures::PLOT_PSF,
     &figures::PLOT_RESIDUAL,

@@ -35,6 +35,16 @@ impl Pointings {
         self.selected.iter().zip(&self.arrays).map(|(vis, array)| Input { vis, array }).collect()
     }
 
+    /// The selections, one for each pointing of each set.
+    pub fn selected(&self) -> &[Selected] {
+        &self.selected
+    }
+
+    /// The column of visibilities that is read.
+    pub fn data_column(&self) -> String {
+        self.selected.first().map_or("DATA".into(), |s| s.data_column().to_string())
+    }
+
     /// Cards that say where the visibilities come from.
     pub fn meta(&self) -> Meta {
         let mut meta = Meta::default();
