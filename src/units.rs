@@ -124,7 +124,7 @@ impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for List<T> {
             match value {
                 Value::Null => vec![],
                 Value::Array(items) => items.into_iter().flat_map(terms).collect(),
-                Value::String(text) => text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(|t| Value::from(t)).collect(),
+                Value::String(text) => text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Value::from).collect(),
                 other => vec![other],
             }
         }

@@ -36,7 +36,7 @@ pub static KEPLERIAN_MASK: Verb = Verb {
     }],
     see: "Teague 2020, keplerian_mask (https://github.com/richteague/keplerian_mask)",
     check: check_options::<KeplerianOptions>,
-    run: run,
+    run,
     ..Verb::EMPTY
 };
 

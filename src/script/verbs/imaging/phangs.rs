@@ -40,8 +40,8 @@ pub static IMAGE_PHANGS: Verb = Verb {
     }],
     see: "Leroy et al. 2021, ApJS 255, 19",
     check: check_groups::<Groups>,
-    files: files,
-    run: run,
+    files,
+    run,
     ..Verb::EMPTY
 };
 

@@ -75,7 +75,7 @@ pub static PREDICT: Verb = Verb {
         tolerance: 0.0,
     }],
     check: check_options::<PredictOptions>,
-    run: run,
+    run,
     ..Verb::EMPTY
 };
 
