@@ -35,6 +35,8 @@ pub struct ImageSpec {
     pub max_w_lambda: Option<f64>,
     /// Bytes of visibilities that may be kept in memory between passes.
     pub cache_bytes: usize,
+    /// Mosaics: densities of samples are measured for each pointing alone.
+    pub weights_by_pointing: bool,
 }
 
 impl ImageSpec {
@@ -49,6 +51,7 @@ impl ImageSpec {
             accuracy: 1e-5,
             max_w_lambda: None,
             cache_bytes: 96 << 20,
+            weights_by_pointing: true,
         }
     }
 }

@@ -82,20 +82,26 @@ pub struct MosaicImager<'a> {
 }
 
 impl<'a> MosaicImager<'a> {
-    /// Checks the request and measures the densities that the weights need, over all pointings together.
+    /// Checks the request and measures the densities that the weights need, over all pointings together or for each alone.
     ///
     /// `all` are the inputs of all pointings.
     pub fn new(all: &'a [Input<'a>], pointings: &'a [Pointing<'a>], spec: ImageSpec, notice: &dyn Reporter) -> Result<MosaicImager<'a>> {
         check(all, &spec)?;
-        let weights = Core::new(all, spec.clone(), Phases::Pointing, None, notice)?.weights();
+        let together =
+            if spec.weights_by_pointing { None } else { Some(Core::new(all, spec.clone(), Phases::Pointing, None, notice)?.weights()) };
         let sky = Celestial::simple(Projection::Sin { xi: 0.0, eta: 0.0 }, spec.center, spec.geometry.cell_rad, spec.geometry.center)?;
         let share = spec.cache_bytes / pointings.len().max(1);
         let mut facets = Vec::new();
         for pointing in pointings {
             let Some((geometry, x0, y0)) = facet_geometry(&spec, &sky, pointing) else { continue };
             let beam = plane_frequencies(&spec, pointing).into_iter().map(|f| beam_image(&geometry, pointing.beam, f)).collect();
+            let weights = match &together {
+                Some(weights) => Arc::clone(weights),
+                // The cells of the density are those of the whole image, not of the part that the pointing sees.
+                None => Core::new(&pointing.inputs, spec.clone(), Phases::Pointing, None, notice)?.weights(),
+            };
             let facet = ImageSpec { geometry, cache_bytes: share, ..spec.clone() };
-            let core = Core::new(&pointing.inputs, facet, Phases::Pointing, Some(Arc::clone(&weights)), notice)?;
+            let core = Core::new(&pointing.inputs, facet, Phases::Pointing, Some(weights), notice)?;
             facets.push(Facet { core, x0, y0, beam });
         }
         if facets.is_empty() {

@@ -145,6 +145,8 @@ options! {
         ["arcsec"] taper: List<Angle> = List(vec![]),
         /// One density of samples for each channel of a cube instead of one for all.
         [""] per_channel_density: bool = true,
+        /// Mosaics: densities of samples are measured for each pointing alone, as tclean does unless told otherwise.
+        [""] mosweight: bool = true,
         /// `standard`, `wproject`, `mosaic`, or `auto`, which chooses and says so.
         [""] gridder: GridderName = GridderName::Auto,
         /// `hogbom`, `clark`, `multiscale` or `mtmfs`.

@@ -178,6 +178,7 @@ impl SetUp {
             accuracy: options.accuracy,
             max_w_lambda: with_w.then_some(w_max),
             cache_bytes: (options.memory.max(0.0) * 1e6) as usize,
+            weights_by_pointing: options.mosweight,
             ..ImageSpec::continuum(geometry, center)
         };
         let sky = Celestial::simple(Projection::Sin { xi: 0.0, eta: 0.0 }, center, geometry.cell_rad, geometry.center)?;

@@ -1,6 +1,6 @@
 //! Sets as the imaging room takes them: pointings with the array that took them.
 
-use crate::data::{CardValue, Meta, VisSource};
+use crate::data::{BaselinesOf, CardValue, Meta, VisSource};
 use crate::error::{Error, Result};
 use crate::imaging::{Array, Input};
 use crate::ms::select::Selection;
@@ -8,15 +8,37 @@ use crate::ms::{MeasurementSet, Selected};
 use crate::script::verbs::SetArg;
 use crate::sky::SpectralFrame;
 
-/// The pointings of several sets.
+/// The pointings of several sets, one for each kind of dish.
 pub struct Pointings {
-    selected: Vec<Selected>,
+    selected: Vec<BaselinesOf<Selected>>,
     arrays: Vec<Array>,
 }
 
 impl Pointings {
-    /// Opens what the selection means in each set, one selection for each phase center.
+    /// Opens what the selection means in each set: one selection for each phase center and kind of dish. Baselines between
+    /// dishes of two kinds are left out.
     pub fn open(sets: &[SetArg], selection: &Selection) -> Result<Pointings> {
+        let mut out = Pointings { selected: Vec::new(), arrays: Vec::new() };
+        let whole = Pointings::open_whole(sets, selection)?;
+        for (selected, all) in whole.selected.into_iter().zip(whole.arrays) {
+            let kinds = kinds_of_dishes(&all.dish_m);
+            if kinds.len() < 2 {
+                out.arrays.push(all);
+                out.selected.push(selected);
+                continue;
+            }
+            for dish_m in kinds {
+                let kept: Vec<bool> = all.dish_m.iter().map(|d| (d - dish_m).abs() < SAME_DISH_M).collect();
+                let dish_m = all.dish_m.iter().zip(&kept).map(|(d, k)| if *k { *d } else { 0.0 }).collect();
+                out.arrays.push(Array { dish_m, ..all.clone() });
+                out.selected.push(BaselinesOf::between(selected.inner().clone(), kept));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Opens what the selection means in each set, one selection for each phase center.
+    pub fn open_whole(sets: &[SetArg], selection: &Selection) -> Result<Pointings> {
         if sets.is_empty() {
             return Err(Error::user("no sets are given to image").hint("give at least one MeasurementSet"));
         }
@@ -24,7 +46,7 @@ impl Pointings {
         for set in sets {
             for selected in set.select_pointings(selection)? {
                 out.arrays.push(array(&selected));
-                out.selected.push(selected);
+                out.selected.push(BaselinesOf::all(selected));
             }
         }
         Ok(out)
@@ -36,19 +58,20 @@ impl Pointings {
     }
 
     /// The selections, one for each pointing of each set.
-    pub fn selected(&self) -> &[Selected] {
-        &self.selected
+    pub fn selected(&self) -> Vec<Selected> {
+        self.selected.iter().map(|s| s.inner().clone()).collect()
     }
 
     /// The column of visibilities that is read.
     pub fn data_column(&self) -> String {
-        self.selected.first().map_or("DATA".into(), |s| s.data_column().to_string())
+        self.selected.first().map_or("DATA".into(), |s| s.inner().data_column().to_string())
     }
 
     /// Cards that say where the visibilities come from.
     pub fn meta(&self) -> Meta {
         let mut meta = Meta::default();
         let Some(first) = self.selected.first() else { return meta };
+        let first = first.inner();
         let set = first.set();
         let mut text = |key: &str, value: &str, comment: &str| meta.set(key, CardValue::Text(value.into()), comment);
         text("OBJECT", first.fields().first().map_or("", |f| set.fields[*f].name.as_str()), "");
@@ -111,6 +134,20 @@ fn array(selected: &Selected) -> Array {
         band_hz,
         longest_baseline_m: longest_baseline_m(set),
     }
+}
+
+/// Diameters within this of each other are one kind of dish, metres.
+const SAME_DISH_M: f64 = 0.5;
+
+/// Diameters that differ: [12 12 7 12] -> [12 7].
+fn kinds_of_dishes(dish_m: &[f64]) -> Vec<f64> {
+    let mut kinds: Vec<f64> = Vec::new();
+    for d in dish_m.iter().filter(|d| **d > 0.0) {
+        if !kinds.iter().any(|k| (k - d).abs() < SAME_DISH_M) {
+            kinds.push(*d);
+        }
+    }
+    kinds
 }
 
 fn half_channel(set: &MeasurementSet, spw: usize) -> f64 {

@@ -85,7 +85,7 @@ fn run(call: &Call, work: &Work) -> Result<serde_json::Value> {
     let model_path = call.path_in(1)?;
     let model = read_model(&model_path, work.notice)?;
     let selection = Selection { datacolumn: options.datacolumn.clone(), ..Default::default() };
-    let pointings = Pointings::open(std::slice::from_ref(&set), &selection)?;
+    let pointings = Pointings::open_whole(std::slice::from_ref(&set), &selection)?;
     let inputs = pointings.inputs();
     let beam = |i: usize| -> Result<Option<PrimaryBeam>> {
         if !options.primary_beam {
@@ -103,7 +103,7 @@ fn run(call: &Call, work: &Work) -> Result<serde_json::Value> {
     let change = |i: usize, block: &VisBlock| Ok(changed(block, &predictors[i].predict(block)?, options.operation));
     let history = HistoryEntry::new("predict", format!("model {} into {column}", model_path.display()), &options);
     let opened = set.open()?;
-    let path = rewrite_visibilities(&opened, pointings.selected(), &column, &call.path_out(2)?, &history, &change, work.notice)?;
+    let path = rewrite_visibilities(&opened, &pointings.selected(), &column, &call.path_out(2)?, &history, &change, work.notice)?;
     set_record(call, &path)
 }
 

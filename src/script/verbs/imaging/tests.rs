@@ -126,7 +126,7 @@ fn a_joint_mosaic_agrees_with_casa() {
         return;
     };
     let given = json!({ "cell": "0.6arcsec", "npix": 162, "robust": 0.5, "mode": "cube", "start": "1343km/s", "width": "5km/s", "nchan": 52,
-                        "rest_freq": "230.538GHz", "phase_center": "J2000 39.1deg -10.85deg", "per_channel_density": false });
+                        "rest_freq": "230.538GHz", "phase_center": "J2000 39.1deg -10.85deg", "per_channel_density": false, "mosweight": false });
     let ours = make(&sets, json!({ "spw": 0, "datacolumn": "data" }), given, json!({}), &MaskChoice::Everywhere);
     assert_eq!(ours.gridder, "mosaic");
     assert_near("mosaic", difference(&ours.dirty.image, &casa), 3e-2);
