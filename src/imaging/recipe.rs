@@ -116,11 +116,12 @@ pub fn image(
     let pb = engine.primary_beam(&set_up, &points)?;
     let plan = set_up.mask(mask, &dirty, &pb, options)?;
     let scales = scales(options, cleaning);
+    let choice = if options.deconvolver == Deconvolver::Clark { Choice::Clark } else { Choice::Chi2 };
     let cleaned = match start {
         Some(model) => Some(Start::model(set_up.checked_model(model)?, engine.major(), notice)?),
         None => None,
     };
-    let cleaned = clean(&dirty, set_up.n_terms, &plan, cleaned, &scales, Choice::Chi2, engine.major(), notice)?;
+    let cleaned = clean(&dirty, set_up.n_terms, &plan, cleaned, &scales, choice, engine.major(), notice)?;
     warn_of_bad_end(&cleaned, notice);
     if cleaned.stop == StopReason::Interrupted {
         keep(&Unfinished { sky: &set_up.sky, spectral: set_up.spectral(options, dirty.band_hz)?, model: &cleaned.model })?;

@@ -6,6 +6,7 @@
 
 use ndarray::{Array2, ArrayView2, s};
 
+use super::clark;
 use super::scales::{Convolver, Scale, Spectrum};
 use crate::error::Result;
 use crate::notice::Reporter;
@@ -19,6 +20,9 @@ pub enum Choice {
     Chi2,
     /// The one of the largest amplitude, as CASA chooses; needs a small-scale bias.
     Amplitude,
+    /// As Chi2, among the bright pixels only, from which only a patch of the PSF is subtracted (Clark 1980, A&A 89, 377); for
+    /// points of one term.
+    Clark,
 }
 
 /// How far a minor cycle goes.
@@ -106,6 +110,9 @@ impl Cleaner {
         notice: &dyn Reporter,
     ) -> Result<MinorResult> {
         let Some(area) = Area::of(mask) else { return Ok(MinorResult::default()) };
+        if self.choice == Choice::Clark && self.n_terms == 1 && self.scales.iter().all(|s| s.radius == 0.0) {
+            return clark::run(&self.psf[0][0], self.psf_center, residual[0], mask, limits, &mut model[0], notice);
+        }
         let mut work = self.begin(residual, mask, area);
         let mut result = MinorResult { peak: work.peak(self).value, ..Default::default() };
         let mut lowest = result.peak;
@@ -267,7 +274,7 @@ impl Work {
             let amplitude: Vec<f64> = cleaner.inverse[scale].iter().map(|row| row.iter().zip(&r).map(|(h, r)| h * r).sum()).collect();
             let chi = amplitude.iter().zip(&r).map(|(a, r)| a * r).sum::<f64>().max(0.0).sqrt();
             let rank = match cleaner.choice {
-                Choice::Chi2 => chi,
+                Choice::Chi2 | Choice::Clark => chi,
                 Choice::Amplitude => amplitude[0].abs(),
             } * f64::from(cleaner.bias[scale]);
             value = value.max(chi);

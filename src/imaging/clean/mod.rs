@@ -1,6 +1,7 @@
 //! CLEAN with major cycles: Högbom, multiscale and multi-term, over images and cubes.
 
 mod automask;
+mod clark;
 mod control;
 mod minor;
 mod phangs;
