@@ -13,12 +13,48 @@ pub const CUTOFF: f32 = 0.35;
 pub fn fit_beam(psf_yx: ArrayView2<f32>, cell_rad: f64) -> Result<Beam, ImagingError> {
     let center = peak(psf_yx).ok_or_else(|| ImagingError::BeamFit("it is blank".into()))?;
     let lobe = main_lobe(psf_yx, center);
-    if lobe.len() < 4 {
-        let found =
-            format!("its main lobe covers {} pixels; at least 4 are needed, and 3 to 5 pixels across the beam are good", lobe.len());
-        return Err(ImagingError::BeamFit(found));
+    if lobe.len() < 2 {
+        let found = "its main lobe is one pixel; 3 to 5 pixels across the beam are good";
+        return Err(ImagingError::BeamFit(found.into()));
     }
-    let form = least_squares(&lobe).ok_or_else(|| ImagingError::BeamFit("its main lobe is no Gaussian".into()))?;
+    if lobe.len() < FEW_PIXELS {
+        let (fine, fine_center) = refined(psf_yx, center);
+        return fit_lobe(&main_lobe(fine.view(), fine_center), cell_rad / FINER as f64);
+    }
+    fit_lobe(&lobe, cell_rad)
+}
+
+/// Main lobes of fewer pixels are interpolated before they are fitted.
+const FEW_PIXELS: usize = 24;
+/// Pixels that each becomes then, along each axis.
+const FINER: usize = 4;
+/// Pixels on each side of the peak that are interpolated, and that the interpolation reaches over.
+const AROUND: i64 = 10;
+
+/// The surroundings of the peak with finer pixels: Lanczos's interpolation, which is good as PSFs have no waves shorter than two pixels.
+fn refined(psf: ArrayView2<f32>, (yc, xc): (usize, usize)) -> (ndarray::Array2<f32>, (usize, usize)) {
+    let half = AROUND as usize * FINER;
+    let sinc = |t: f64| if t.abs() < 1e-9 { 1.0 } else { (std::f64::consts::PI * t).sin() / (std::f64::consts::PI * t) };
+    let kernel = |t: f64| if t.abs() < AROUND as f64 { sinc(t) * sinc(t / AROUND as f64) } else { 0.0 };
+    let at = |y: i64, x: i64| usize::try_from(y).ok().zip(usize::try_from(x).ok()).and_then(|i| psf.get(i)).map_or(0.0, |v| f64::from(*v));
+    let fine = ndarray::Array2::from_shape_fn((2 * half + 1, 2 * half + 1), |(j, i)| {
+        let offset = |k: usize| (k as f64 - half as f64) / FINER as f64;
+        let (dy, dx) = (offset(j), offset(i));
+        let (y0, x0) = (dy.floor() as i64, dx.floor() as i64);
+        let mut sum = 0.0;
+        for y in y0 - AROUND..=y0 + AROUND {
+            let ky = kernel(dy - y as f64);
+            if ky != 0.0 {
+                sum += ky * (x0 - AROUND..=x0 + AROUND).map(|x| kernel(dx - x as f64) * at(yc as i64 + y, xc as i64 + x)).sum::<f64>();
+            }
+        }
+        sum as f32
+    });
+    (fine, (half, half))
+}
+
+fn fit_lobe(lobe: &[[f64; 3]], cell_rad: f64) -> Result<Beam, ImagingError> {
+    let form = least_squares(lobe).ok_or_else(|| ImagingError::BeamFit("its main lobe is no Gaussian".into()))?;
     // exp(-(a x² + 2b xy + c y²)), x to the west: FWHM² = 4 ln 2 (a b; b c)^-1.
     let [a, b, c] = form;
     let det = a * c - b * b;

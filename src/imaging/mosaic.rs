@@ -36,6 +36,10 @@ impl Facet<'_> {
     fn beam(&self, plane: usize) -> &Array2<f32> {
         &self.beam[plane.min(self.beam.len() - 1)]
     }
+    /// The beam at a pixel of the mosaic; `None` outside the facet.
+    fn at(&self, plane: usize, y: i64, x: i64) -> Option<f64> {
+        at(self.beam(plane), y - self.y0 as i64, x - self.x0 as i64).map(|b| f64::from(*b))
+    }
     fn size(&self) -> (usize, usize) {
         let g = &self.core.spec.geometry;
         (g.ny, g.nx)
@@ -166,32 +170,34 @@ impl<'a> MosaicImager<'a> {
         ndarray::Zip::from(&sum).and(weight).map_collect(|s, w| if *w > 0.0 { (s / (w * top).sqrt()) as f32 } else { 0.0 })
     }
 
-    /// Mean of the pointings' PSFs with the weights they have where the mosaic is most sensitive.
+    /// The flat-noise image of a point where the mosaic is most sensitive (x0), moved to the middle:
+    /// Σ_p B_p(x0) B_p(x) P_p(x - x0) / √(W(x) W(x0)), with P_p the sums of the weights of pointing p.
     fn psf(&self, raw: &[RawImages], plane: usize) -> Array2<f32> {
         let weight = &self.weight[plane];
         let (ny, nx) = weight.dim();
-        let top = weight.indexed_iter().fold(((0, 0), 0.0), |best, (i, w)| if *w > best.1 { (i, *w) } else { best });
+        let ((y0, x0), top) = weight.indexed_iter().fold(((0, 0), 0.0), |best, (i, w)| if *w > best.1 { (i, *w) } else { best });
+        let middle = [self.spec.geometry.center.1.round() as i64, self.spec.geometry.center.0.round() as i64];
         let mut sum: Array2<f64> = Array2::zeros((ny, nx));
-        let (cy, cx) = (self.spec.geometry.center.1.round() as i64, self.spec.geometry.center.0.round() as i64);
-        let mut norm = 0.0;
+        if top == 0.0 {
+            return Array2::zeros((ny, nx));
+        }
         for (facet, raw) in self.facets.iter().zip(raw) {
-            let (fy, fx) = facet.size();
-            let (y, x) = (top.0.0.wrapping_sub(facet.y0), top.0.1.wrapping_sub(facet.x0));
-            if y >= fy || x >= fx || top.1 == 0.0 {
-                continue;
-            }
-            let seen = f64::from(facet.beam(plane)[[y, x]]).powi(2);
-            norm += seen * raw.tally[plane].sum_weight;
+            let beam_at = |y: i64, x: i64| facet.at(plane, y, x);
+            let Some(seen) = beam_at(y0 as i64, x0 as i64) else { continue };
             let center = facet.core.spec.geometry.center;
-            let (py, px) = (center.1.round() as i64, center.0.round() as i64);
+            let center = [center.1.round() as i64, center.0.round() as i64];
             for ((y, x), v) in raw.psf[plane].indexed_iter() {
-                let (y, x) = (y as i64 - py + cy, x as i64 - px + cx);
-                if y >= 0 && x >= 0 && (y as usize) < ny && (x as usize) < nx {
-                    sum[[y as usize, x as usize]] += seen * f64::from(*v);
+                let (dy, dx) = (y as i64 - center[0], x as i64 - center[1]);
+                let (Some(beam), Some(w)) = (beam_at(y0 as i64 + dy, x0 as i64 + dx), at(weight, y0 as i64 + dy, x0 as i64 + dx)) else {
+                    continue;
+                };
+                let Some(out) = at_mut(&mut sum, middle[0] + dy, middle[1] + dx) else { continue };
+                if *w > 0.0 {
+                    *out += seen * beam * f64::from(*v) / (*w * top).sqrt();
                 }
             }
         }
-        if norm > 0.0 { sum.mapv(|v| (v / norm) as f32) } else { Array2::zeros((ny, nx)) }
+        sum.mapv(|v| v as f32)
     }
 
     fn summary(&self, raw: &[RawImages], plane: usize) -> PlaneSummary {
@@ -222,6 +228,15 @@ impl MajorCycle for MosaicImager<'_> {
         }
         Ok((0..model.len()).map(|plane| self.flat_noise(raw.iter().map(|r| &r[plane]), plane)).collect())
     }
+}
+
+/// A pixel, if there is one.
+fn at<T>(image: &Array2<T>, y: i64, x: i64) -> Option<&T> {
+    image.get((usize::try_from(y).ok()?, usize::try_from(x).ok()?))
+}
+
+fn at_mut<T>(image: &mut Array2<T>, y: i64, x: i64) -> Option<&mut T> {
+    image.get_mut((usize::try_from(y).ok()?, usize::try_from(x).ok()?))
 }
 
 /// √(W/W_max)
