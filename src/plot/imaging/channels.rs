@@ -6,7 +6,7 @@ use crate::plot::color::{ColorMap, Norm, Rgb, Stretch};
 use crate::plot::mark::{ImageMark, Note};
 use crate::plot::text::Align;
 use crate::plot::ticks::fixed;
-use crate::plot::{Axis, Figure, Panel, Plot, Row, SkyImage, theme};
+use crate::plot::{Axis, ColorBar, Figure, Panel, Plot, Row, Side, SkyImage, theme};
 
 /// Planes of a cube side by side, on one color scale.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ impl Plot for ChannelMapsFigure {
             let scaled = SkyImage { values: plane.values.mapv(|v| v * scale as f32), ..plane.clone() };
             let corner = i + columns >= self.planes.len() && column == 0;
             let (axis_unit, unit_arcsec) = scaled.unit();
+            let bar =
+                ColorBar { label: format!("Intensity ({unit} beam^{{-1}})"), map: ColorMap::Inferno, norm, side: Side::Right, span: rows };
             let panel = if corner {
                 scaled.panel(ColorMap::Inferno, norm, format!("Intensity ({unit} beam^{{-1}})"))
             } else {
@@ -52,7 +54,8 @@ impl Plot for ChannelMapsFigure {
             };
             let note =
                 Note::fraction(name.clone(), [0.05, 0.9], Align::Left).style(crate::plot::text::Type::new(theme::NOTE).color(Rgb::WHITE));
-            figure = figure.place(row, column, panel.bar(None).with(note));
+            figure =
+                figure.place(row, column, panel.bar((row == 0 && column + 1 == columns.min(self.planes.len())).then_some(bar)).with(note));
         }
         Ok(figure)
     }

@@ -217,7 +217,8 @@ fn channel_maps(cube: &Cube, path: &Path, options: &PlotChannelsOptions) -> Resu
     let channels = (0..shown).map(|i| options.first + if shown > 1 { i * (n - 1) / (shown - 1) } else { 0 });
     let spectral = cube.info().spectral();
     let name = |c: usize| match spectral.velocity_kms(c as f64) {
-        Ok(v) => format!("{v:.2} km/s"),
+        // No minus before a velocity that is shown as zero.
+        Ok(v) => format!("{:.2} km/s", if v.abs() < 5e-3 { 0.0 } else { v }),
         Err(_) => format!("channel {c}"),
     };
     let planes = channels.map(|c| (sky_image(cube, c, options.size), name(c))).collect();
