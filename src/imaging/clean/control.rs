@@ -26,7 +26,8 @@ options! {
         ["1"] nmajor: Option<u64> = None,
         /// Radii of components, pixels; 0 is a point.
         ["pixels"] scales: List<f64> = List(vec![0.0]),
-        /// Lowers the rank of large scales: 0 not at all, 1 entirely for the largest.
+        /// Lowers the rank of large scales: 0 not at all, 1 entirely for the largest. The one of most chi-square is chosen, so that
+        /// none is needed; tclean, which chooses the largest amplitude, needs some.
         ["1"] smallscalebias: f64 = 0.0,
         /// Stop once the model's flux is negative, as the multiscale stage of PHANGS does.
         [""] stop_at_negative: bool = false,

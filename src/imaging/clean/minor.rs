@@ -273,10 +273,12 @@ impl Work {
             let r: Vec<f64> = self.residual[scale].iter().map(|r| f64::from(r[[y, x]])).collect();
             let amplitude: Vec<f64> = cleaner.inverse[scale].iter().map(|row| row.iter().zip(&r).map(|(h, r)| h * r).sum()).collect();
             let chi = amplitude.iter().zip(&r).map(|(a, r)| a * r).sum::<f64>().max(0.0).sqrt();
+            let bias = f64::from(cleaner.bias[scale]);
             let rank = match cleaner.choice {
-                Choice::Chi2 | Choice::Clark => chi,
-                Choice::Amplitude => amplitude[0].abs(),
-            } * f64::from(cleaner.bias[scale]);
+                // The drop in chi-square times the bias, and the root of that.
+                Choice::Chi2 | Choice::Clark => chi * bias.sqrt(),
+                Choice::Amplitude => amplitude[0].abs() * bias,
+            };
             value = value.max(chi);
             if rank > best_rank {
                 best_rank = rank;

@@ -140,3 +140,41 @@ fn a_joint_mosaic_agrees_with_casa() {
     let Some((casa_psf, _)) = reference("cube_dirty_briggs05.psf") else { return };
     assert_same_beam("mosaic", ours.beams[26], fitted(&casa_psf, 26));
 }
+
+/// Runs a script in a project folder; the message of its error.
+fn message_of(project: &Path, script: &str) -> String {
+    use crate::script::context::{Context, Memory, Setup};
+    use crate::script::engine::{self, Script};
+    let context = Context::new(Setup::new(project, "messages", std::sync::Arc::new(Memory::default()))).unwrap();
+    let result = engine::run(&Script::new("messages.rhai", script), &std::sync::Arc::new(context));
+    result.map(|_| "no error".to_string()).unwrap_or_else(|e| e.error.message)
+}
+
+#[test]
+fn bad_input_is_refused_in_words_and_nothing_is_written() {
+    let project = tempfile::tempdir().unwrap();
+    let make = "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 6, integrations: 3 });\n";
+    assert_eq!(message_of(project.path(), make), "no error");
+    std::fs::write(project.path().join("there.image.fits"), "someone's").unwrap();
+    for (prefix, options, says) in [
+        ("x", "cell: \"0.5arcsec\", npix: 64", "cell 0.5000arcsec is too coarse: baselines reach"),
+        ("x", "npix: 64, robust: 3", "`robust` is 3; expected a number from -2 to 2"),
+        ("x", "npix: 64, niter: 10, mask: \"circle[[900pix, 900pix], 3pix]\"", "the mask has no pixel inside the image"),
+        ("x", "npix: 64, niter: 10, mask: \"blob[[1pix, 2pix], 3pix]\"", "region \"blob"),
+        ("x", "npix: 64, uvrange: \">900Mlambda\"", "uvrange"),
+        ("x", "npix: 64, mode: \"cube\", start: \"1km/s\"", "velocities need a rest frequency"),
+        ("x", "npix: 64, mode: \"cube\", start: \"90000km/s\", width: \"1km/s\", nchan: 2, rest_freq: \"218GHz\"", "the cube's channels"),
+        ("x", "npix: 64, start_model: \"demo/truth.json\"", ""),
+        ("x", "npix: 64, phase_center: \"somewhere\"", "`phase_center`"),
+        ("x", "npix: 64, nitre: 5", "`image` has no option `nitre`; did you mean `niter`"),
+        ("there", "npix: 64", ""),
+    ] {
+        let cell = if options.contains("cell") { "" } else { ", cell: \"0.03arcsec\"" };
+        let message = message_of(project.path(), &format!("{make}image(s.long, \"{prefix}\", #{{ spw: 0, {options}{cell} }})"));
+        println!("{options}: {message}");
+        assert!(message != "no error" && message.contains(says), "{options}: {message}");
+    }
+    let made: Vec<_> = std::fs::read_dir(project.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert!(made.iter().all(|f| !f.to_string_lossy().starts_with("x.") && !f.to_string_lossy().contains("unfinished")), "{made:?}");
+    assert_eq!(std::fs::read_to_string(project.path().join("there.image.fits")).unwrap(), "someone's");
+}
