@@ -18,6 +18,7 @@ pub mod ms;
 // science: arrays in, arrays out
 pub mod align;
 pub mod gridding;
+pub mod imaging;
 pub mod products;
 pub mod staging;
 

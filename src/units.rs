@@ -100,6 +100,48 @@ quantity!(
     ["Jy" => 1.0, "mJy" => 1e-3, "uJy" => 1e-6, "µJy" => 1e-6]
 );
 
+/// A list as scripts and command lines write it: one value, an array, or a text with commas; nothing is an empty list.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T> std::ops::Deref for List<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: Serialize> Serialize for List<T> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(s)
+    }
+}
+
+impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<List<T>, D::Error> {
+        use serde_json::Value;
+        fn terms(value: Value) -> Vec<Value> {
+            match value {
+                Value::Null => vec![],
+                Value::Array(items) => items.into_iter().flat_map(terms).collect(),
+                Value::String(text) => text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Value::from).collect(),
+                other => vec![other],
+            }
+        }
+        // "5" is a number where numbers are listed, and a text where texts or quantities are.
+        let one = |value: Value| {
+            let number = value.as_str().and_then(|t| serde_json::from_str::<serde_json::Number>(t).ok());
+            match (serde_json::from_value(value), number) {
+                (Ok(item), _) => Ok(item),
+                (Err(e), Some(n)) => serde_json::from_value(Value::Number(n)).map_err(|_| e),
+                (Err(e), None) => Err(e),
+            }
+        };
+        let items: Result<Vec<T>, serde_json::Error> = terms(Value::deserialize(d)?).into_iter().map(one).collect();
+        items.map(List).map_err(serde::de::Error::custom)
+    }
+}
+
 impl Angle {
     /// The angle in arcseconds.
     pub fn arcsec(self) -> f64 {
@@ -126,6 +168,18 @@ mod tests {
         assert_eq!(Angle::parse("0.05arcsec").unwrap().to_string(), "0.05arcsec");
         assert_eq!(Frequency::parse("230.538GHz").unwrap().0, 230.538e9);
         assert_eq!(Velocity::parse("500 m/s").unwrap().0, 0.5);
+    }
+
+    #[test]
+    fn lists_are_read_as_they_are_written() {
+        let numbers = |v: serde_json::Value| serde_json::from_value::<List<f64>>(v).unwrap().0;
+        assert_eq!(numbers(serde_json::json!("0, 5,15.5")), [0.0, 5.0, 15.5]);
+        assert_eq!(numbers(serde_json::json!(["0", 5])), [0.0, 5.0]);
+        assert_eq!(numbers(serde_json::json!(3)), [3.0]);
+        assert!(numbers(serde_json::json!("")).is_empty());
+        let angles: List<Angle> = serde_json::from_value(serde_json::json!("1arcsec,0.5arcsec,20deg")).unwrap();
+        assert_eq!(angles.len(), 3);
+        assert!(serde_json::from_value::<List<Angle>>(serde_json::json!([1.0])).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Data types that every room shares; invariants are checked in their constructors.
 
+mod baselines;
 mod beam;
 mod cube;
 mod description;
@@ -13,6 +14,7 @@ mod rows;
 mod shift_table;
 mod visibilities;
 
+pub use baselines::BaselinesOf;
 pub use beam::{Beam, Beams, Ellipse};
 pub use cube::{Cube, CubeInfo, CubeSink, CubeSource};
 pub use description::{Antenna, Field, FreqFrame, Observation, SetDescription, SpectralWindow};

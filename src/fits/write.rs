@@ -116,6 +116,13 @@ impl CubeWriter {
         let file = Writer::create(path, overwrite, Pixels::F32, &fits_size(info), cube_cards(info), &info.meta)?;
         Ok(CubeWriter { file, beams: info.beams().clone(), shape: (info.ny(), info.nx()), n_chan: info.n_chan(), done: 0 })
     }
+    /// Begins a file with a fourth axis, Stokes I, as CASA exports images; a continuum image is a cube of one channel.
+    pub fn create_with_stokes(path: &Path, info: &CubeInfo, overwrite: bool) -> Result<CubeWriter> {
+        let [nx, ny, n_chan] = fits_size(info);
+        let cards = with_stokes(cube_cards(info));
+        let file = Writer::create(path, overwrite, Pixels::F32, &[nx, ny, n_chan, 1], cards, &info.meta)?;
+        Ok(CubeWriter { file, beams: info.beams().clone(), shape: (info.ny(), info.nx()), n_chan: info.n_chan(), done: 0 })
+    }
     /// Completes the file and gives it its name.
     pub fn finish(self) -> Result<()> {
         self.finish_with(&[])
@@ -169,6 +176,19 @@ fn cube_cards(info: &CubeInfo) -> Vec<Card> {
     head.extend(line_cards(info.spectral().rest_hz(), info.spectral().frame()));
     head.extend(velref_card(info.spectral()));
     head
+}
+
+/// The cards of a cube with those of a fourth axis: Stokes I.
+fn with_stokes(mut cards: Vec<Card>) -> Vec<Card> {
+    if let Some(axes) = cards.iter_mut().find(|c| c.key == "WCSAXES") {
+        axes.value = CardValue::Int(4);
+    }
+    let after = cards.iter().position(|c| c.key == "CUNIT3").map_or(cards.len(), |i| i + 1);
+    let text = |key: &str, v: &str| Card { key: key.into(), value: CardValue::Text(v.into()), comment: String::new() };
+    let one = |key: &str| Card { key: key.into(), value: CardValue::Real(1.0), comment: String::new() };
+    let stokes = [text("CTYPE4", "STOKES"), one("CRVAL4"), one("CDELT4"), one("CRPIX4"), text("CUNIT4", "")];
+    cards.splice(after..after, stokes);
+    cards
 }
 
 /// AIPS's VELREF, which CASA reads: it alone says that a frequency axis is meant in optical velocity.

@@ -33,6 +33,12 @@ pub enum GridError {
         /// Side of a pixel.
         cell_rad: f64,
     },
+    /// The w-term turns phases too far.
+    #[error("the w-term reaches {:.0} turns at the corners of the image, more than is imaged at once", .phase_rad / std::f64::consts::TAU)]
+    TooDeep {
+        /// Largest phase.
+        phase_rad: f64,
+    },
     /// An image needs an even, non-zero number of pixels on each side.
     #[error("an image of {nx} x {ny} pixels cannot be gridded: both sides must be even and at least 2")]
     ImageSize {
@@ -46,7 +52,7 @@ pub enum GridError {
 impl Explain for GridError {
     fn kind(&self) -> Kind {
         match self {
-            GridError::Accuracy { .. } | GridError::Cell { .. } | GridError::ImageSize { .. } => Kind::User,
+            GridError::Accuracy { .. } | GridError::TooDeep { .. } | GridError::Cell { .. } | GridError::ImageSize { .. } => Kind::User,
             GridError::NotFinite { .. } => Kind::Data,
             GridError::Length { .. } => Kind::Internal,
         }

@@ -104,9 +104,11 @@ where
         let size = |side: f64| good_size(((side * oversampling.ratio()).ceil() as usize).max(2 * taps.padded + 2));
         let (grid_x, grid_y) = (size(side(nx, geometry.center.0)), size(side(ny, geometry.center.1)));
         let layout = Layout::new(grid_x, grid_y, taps.width, taps.padded, TILE);
-        let transform = |n: usize, center: f64, grid: usize| taps.transform((0..n).map(|i| (i as f64 - center) / grid as f64));
-        let fft =
-            PlaneFft::new(layout, geometry.center, &transform(nx, geometry.center.0, grid_x), &transform(ny, geometry.center.1, grid_y));
+        let transform = |axis: usize, center: f64| {
+            let (n, grid) = [(nx, grid_x), (ny, grid_y)][axis];
+            taps.transform((0..n).map(|i| (i as f64 - center) / grid as f64))
+        };
+        let fft = PlaneFft::new(layout, geometry.center, transform);
         Ok(Gridder { geometry, loops: T::loops(taps.width), taps, fft })
     }
 
@@ -175,13 +177,19 @@ where
 
     /// The sum Σ w V exp(-2πi(ul + vm)) over all samples, real part, [y][x]; ends the plane.
     pub fn image(&self, plane: UvPlane<T>, parallel: bool) -> Vec<T> {
+        self.image_about(plane, false, parallel)
+    }
+
+    /// Like [`image`](Self::image); `whole` puts the phase center on the nearest pixel.
+    pub(super) fn image_about(&self, plane: UvPlane<T>, whole: bool, parallel: bool) -> Vec<T> {
         let mut out = vec![T::zero(); self.geometry.nx * self.geometry.ny];
         let UvPlane { mut cells, reach, .. } = plane;
-        self.fft.image(&mut cells, self.extent(reach), parallel, &mut out);
+        self.fft.image(&mut cells, self.extent(reach), whole, parallel, &mut out);
         out
     }
 
-    /// Like [`image`](Self::image), with the sum of the weights alone beside it: Σ w exp(-2πi(ul + vm)).
+    /// Like [`image`](Self::image), with the sum of the weights alone beside it: Σ w exp(-2πi(ul + vm)), its peak on the pixel
+    /// nearest to the phase center.
     pub fn image_and_psf(&self, plane: UvPlane<T>, parallel: bool) -> (Vec<T>, Vec<T>) {
         let UvPlane { cells, mut psf, reach, sum_weight, n_outside } = plane;
         let image = if cells.is_empty() {
@@ -192,7 +200,7 @@ where
         let mut out = Vec::new();
         if !psf.is_empty() {
             out = vec![T::zero(); self.geometry.nx * self.geometry.ny];
-            self.fft.image(&mut psf, self.extent(reach), parallel, &mut out);
+            self.fft.image(&mut psf, self.extent(reach), true, parallel, &mut out);
         }
         (image, out)
     }

@@ -17,6 +17,8 @@ mod spread;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod weight;
+mod wide;
 
 pub use error::GridError;
 pub use fft::{RealFft2, good_size};
@@ -26,3 +28,5 @@ pub use kernel::Kernel;
 pub use nufft::Nufft;
 pub use samples::Samples;
 pub use shape::{KernelShape, Oversampling};
+pub use weight::{Density, Rounding, Scheme, Taper, WeightRule};
+pub use wide::{WideGridder, WidePlane, w_phase};

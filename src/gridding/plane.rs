@@ -98,8 +98,9 @@ pub(super) struct PlaneFft<T: Float> {
     center: [i64; 2],
     fraction: [f64; 2],
     /// What pixels are multiplied by, along x and along y (with the sign that centres the rows).
-    scale_x: Vec<T>,
-    scale_y: Vec<T>,
+    scale: [Vec<T>; 2],
+    /// The same for images whose center is the whole pixel next to the given one.
+    whole_scale: [Vec<T>; 2],
     row_inverse: Arc<dyn ComplexToReal<T>>,
     row_forward: Arc<dyn RealToComplex<T>>,
     column_inverse: Arc<dyn Fft<T>>,
@@ -132,19 +133,25 @@ impl<T: Float> PlaneFft<T>
 where
     Complex<T>: bytemuck::Pod,
 {
-    /// `transform_x`, `transform_y`: the kernel's transform along each axis of the image.
-    pub fn new(layout: Layout, center: (f64, f64), transform_x: &[f64], transform_y: &[f64]) -> PlaneFft<T> {
+    /// `transform(axis, center)`: the kernel's transform at the pixels along an axis.
+    pub fn new(layout: Layout, center: (f64, f64), transform: impl Fn(usize, f64) -> Vec<f64>) -> PlaneFft<T> {
         let (mut real, mut complex) = (RealFftPlanner::new(), FftPlanner::new());
         let rounded = [center.0.round(), center.1.round()];
         let sign = |y: usize| if (y as i64 - rounded[1] as i64) % 2 == 0 { 1.0 } else { -1.0 };
+        let scales = |center: [f64; 2]| {
+            let along_x: Vec<T> = transform(0, center[0]).into_iter().map(|t| T::of(1.0 / t)).collect();
+            let along_y: Vec<T> = transform(1, center[1]).into_iter().enumerate().map(|(y, t)| T::of(sign(y) / t)).collect();
+            [along_x, along_y]
+        };
+        let scale = scales([center.0, center.1]);
         PlaneFft {
             layout,
-            nx: transform_x.len(),
-            ny: transform_y.len(),
+            nx: scale[0].len(),
+            ny: scale[1].len(),
             center: rounded.map(|c| c as i64),
             fraction: [center.0 - rounded[0], center.1 - rounded[1]],
-            scale_x: transform_x.iter().map(|t| T::of(1.0 / t)).collect(),
-            scale_y: transform_y.iter().enumerate().map(|(y, t)| T::of(sign(y) / t)).collect(),
+            scale,
+            whole_scale: scales(rounded),
             row_inverse: real.plan_fft_inverse(layout.grid_x),
             row_forward: real.plan_fft_forward(layout.grid_x),
             column_inverse: complex.plan_fft_inverse(layout.grid_y),
@@ -153,15 +160,18 @@ where
     }
 
     /// The sum over the plane, Σ Re(cell · exp(+2πi(cx/Nx + ry/Ny))), over the kernel's transform; destroys the cells.
-    pub fn image<C: Cell<T>>(&self, cells: &mut [C], extent: Extent, parallel: bool, out: &mut [T]) {
-        if self.fraction == [0.0, 0.0] {
+    ///
+    /// `whole` puts the center on the whole pixel next to the given one: PSFs peak on a pixel.
+    pub fn image<C: Cell<T>>(&self, cells: &mut [C], extent: Extent, whole: bool, parallel: bool, out: &mut [T]) {
+        if whole || self.fraction == [0.0, 0.0] {
             self.fold(cells, extent);
-            self.rows_to_image(&self.columns_to_image(cells, extent, parallel), extent, parallel, out);
+            let scale = if whole { &self.whole_scale } else { &self.scale };
+            self.rows_to_image(&self.columns_to_image(cells, extent, parallel), extent, scale, parallel, out);
         } else {
             let mut cells: Vec<Complex<T>> = cells.iter().map(|c| c.complex()).collect();
             self.shift(&mut cells, -1.0);
             self.fold(&mut cells, extent);
-            self.rows_to_image(&self.columns_to_image(&cells, extent, parallel), extent, parallel, out);
+            self.rows_to_image(&self.columns_to_image(&cells, extent, parallel), extent, &self.scale, parallel, out);
         }
     }
 
@@ -264,7 +274,7 @@ where
         out
     }
 
-    fn rows_to_image(&self, columns: &[Complex<T>], extent: Extent, parallel: bool, out: &mut [T]) {
+    fn rows_to_image(&self, columns: &[Complex<T>], extent: Extent, scale: &[Vec<T>; 2], parallel: bool, out: &mut [T]) {
         let zero = Complex::new(T::zero(), T::zero());
         let (nx, ny, n_columns) = (self.nx, self.ny, self.n_columns(extent));
         let (grid_x, n_half) = (self.layout.grid_x, self.layout.grid_x / 2 + 1);
@@ -286,10 +296,10 @@ where
                 spectrum[n_half - 1].im = T::zero();
                 self.row_inverse.process_with_scratch(spectrum, row, scratch).expect("row lengths match the plan");
                 // The fold added both halves of the plane.
-                let scale = self.scale_y[y0 + j] * T::of(0.5);
+                let factor = scale[1][y0 + j] * T::of(0.5);
                 let mut k = first;
-                for (o, s) in out.iter_mut().zip(&self.scale_x) {
-                    *o = row[k] * *s * scale;
+                for (o, s) in out.iter_mut().zip(&scale[0]) {
+                    *o = row[k] * *s * factor;
                     k = if k + 1 == grid_x { 0 } else { k + 1 };
                 }
             }
@@ -318,9 +328,9 @@ where
         for_each(parallel, items, buffers, |(spectrum, row, scratch), (i, (out, image))| {
             for (j, image) in image.chunks(nx).enumerate() {
                 row.fill(T::zero());
-                let scale = self.scale_y[i * STRIP + j];
+                let scale = self.scale[1][i * STRIP + j];
                 let mut k = first;
-                for (v, s) in image.iter().zip(&self.scale_x) {
+                for (v, s) in image.iter().zip(&self.scale[0]) {
                     row[k] = *v * *s * scale;
                     k = if k + 1 == grid_x { 0 } else { k + 1 };
                 }

@@ -254,3 +254,43 @@ fn fast_loops_agree_with_plain_ones() {
         }
     }
 }
+
+/// With the w-term the sum is over exp(-2πi(ul + vm + w(n-1))), for shallow and for deep images, and predicting is its adjoint.
+#[test]
+fn wide_images_count_the_w_term() {
+    let cell = 2e-3;
+    for (n, deepen) in [(24, 1.0), (24, 8.0)] {
+        let g = Geometry { nx: n, ny: n + 6, cell_rad: cell, center: (n as f64 / 2.0, n as f64 / 2.0) };
+        let mut set = set(60, 2, cell, 8);
+        set.uvw_s.iter_mut().for_each(|uvw| uvw[2] *= deepen);
+        let w_max = set.each().map(|s| s.2.abs()).fold(0.0, f64::max);
+        let phase = |(u, v, w): (f64, f64, f64), i: usize| {
+            let (l, m) = lm(&g, i / g.nx, i % g.nx);
+            TAU * (u * l + v * m + w * ((1.0 - l * l - m * m).sqrt() - 1.0))
+        };
+        let exact: Vec<f64> = (0..g.nx * g.ny)
+            .map(|i| set.each().map(|(u, v, w, wt, vis, _)| wt * (vis * Complex::cis(-phase((u, v, w), i))).re).sum())
+            .collect();
+        for accuracy in [1e-3, 1e-6, 1e-10] {
+            let gridder = WideGridder::<f64>::new(g, accuracy, Oversampling::Two, Some(w_max)).unwrap();
+            assert!(gridder.n_terms() > 1);
+            let mut plane = gridder.plane(Content::VisAndPsf);
+            gridder.add(&mut plane, &set.samples(), Some(&set.vis), true).unwrap();
+            let sum = plane.sum_weight();
+            let (image, psf) = gridder.image_and_psf(plane, true);
+            let error = difference(image, &exact);
+            assert!(error < 3.0 * accuracy, "{} terms, {accuracy:e}: {error:e}", gridder.n_terms());
+            assert!((psf[n / 2 * n + n / 2] / sum - 1.0).abs() < 3.0 * accuracy);
+            let model = image_of(g.nx * g.ny);
+            let mut vis = set.vis.clone();
+            gridder.predict(&gridder.prepare(&model, None, false).unwrap(), &set.samples(), &mut vis, true).unwrap();
+            let (mut error, mut power) = (0.0, 0.0);
+            for (u, v, w, _, _, i) in set.each().filter(|s| s.3 > 0.0).take(40) {
+                let sum: Complex<f64> = (0..model.len()).map(|p| model[p] * Complex::cis(phase((u, v, w), p))).sum();
+                error += (vis[i] - sum).norm_sqr();
+                power += sum.norm_sqr();
+            }
+            assert!((error / power).sqrt() < 10.0 * accuracy, "predicted to {:e}, {accuracy:e} wanted", (error / power).sqrt());
+        }
+    }
+}

@@ -19,6 +19,7 @@ mod draw;
 mod error;
 mod figure;
 pub mod geometry;
+pub mod imaging;
 mod layout;
 pub mod mark;
 mod names;

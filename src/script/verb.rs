@@ -30,6 +30,8 @@ pub enum InputKind {
     Maps,
     /// Path of a file or folder to make.
     FileOut,
+    /// Beginning of the names of files to make: the verb adds endings.
+    PrefixOut,
     /// A record of the named kind.
     Record(&'static str),
     /// A list of records of the named kind.
@@ -54,6 +56,7 @@ impl InputKind {
             InputKind::FilesIn => "list or map of files".into(),
             InputKind::Maps => "list of maps #{ map, mask, out, error }".into(),
             InputKind::FileOut => "file to write".into(),
+            InputKind::PrefixOut => "beginning of the names of files to write".into(),
             InputKind::Record(k) => k.into(),
             InputKind::Records(k) => format!("list of {k}"),
             InputKind::Text => "text".into(),
@@ -69,7 +72,7 @@ impl InputKind {
         match self {
             InputKind::Ms => is_ms(value),
             InputKind::MsList => value.as_array().is_some_and(|l| l.iter().all(is_ms)),
-            InputKind::FileOut | InputKind::Text => value.is_string(),
+            InputKind::FileOut | InputKind::PrefixOut | InputKind::Text => value.is_string(),
             InputKind::FileIn => path_text(value).is_some(),
             InputKind::FilesIn => {
                 kind_of(value).is_none()
@@ -204,6 +207,15 @@ pub struct Example {
     pub tolerance: f64,
 }
 
+/// Files of a call beside those that its inputs name: what options name, and what is made from a prefix.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    /// Files to read.
+    pub reads: Vec<PathBuf>,
+    /// Files to write.
+    pub writes: Vec<PathBuf>,
+}
+
 /// A verb.
 pub struct Verb {
     /// Name in scripts.
@@ -236,6 +248,8 @@ pub struct Verb {
     pub see: &'static str,
     /// In the step key: raised when the numbers change.
     pub version: u32,
+    /// Files that a call reads and writes beside those that its inputs name.
+    pub files: fn(&Call) -> Result<Files>,
     /// Checks the options before anything runs; from [`check_options`].
     pub check: fn(&str, Map<String, Value>) -> Result<Map<String, Value>>,
     /// Converts, runs the science, converts back; no science here.
@@ -258,6 +272,51 @@ pub fn check_options2<A: Options, B: Options>(verb: &str, given: Map<String, Val
     let mut all = check_options::<A>(verb, of_a)?;
     all.extend(check_options::<B>(verb, of_b)?);
     Ok(all)
+}
+
+/// Several groups of options that a verb takes together.
+pub trait OptionGroups {
+    /// The options of each group.
+    const PARAMS: &'static [&'static [Param]];
+    /// Checks each group and fills in its defaults.
+    fn check_each(verb: &str, given: &Map<String, Value>) -> Result<Map<String, Value>>;
+    /// Defaults of all.
+    fn defaults_of_all() -> Map<String, Value>;
+}
+
+macro_rules! option_groups {
+    ($($Group:ident),+) => {
+        impl<$($Group: Options),+> OptionGroups for ($($Group,)+) {
+            const PARAMS: &'static [&'static [Param]] = &[$($Group::PARAMS),+];
+            fn check_each(verb: &str, given: &Map<String, Value>) -> Result<Map<String, Value>> {
+                let mut all = Map::new();
+                $(
+                    let own = given.iter().filter(|(name, _)| $Group::PARAMS.iter().any(|p| p.name == *name));
+                    all.extend(check_options::<$Group>(verb, own.map(|(n, v)| (n.clone(), v.clone())).collect())?);
+                )+
+                Ok(all)
+            }
+            fn defaults_of_all() -> Map<String, Value> {
+                let mut all = Map::new();
+                $(all.extend($Group::defaults());)+
+                all
+            }
+        }
+    };
+}
+option_groups!(A, B, C);
+option_groups!(A, B, C, D);
+option_groups!(A, B, C, D, E);
+
+/// The check of a verb with several groups of options, `(A, B, C)`.
+pub fn check_groups<G: OptionGroups>(verb: &str, given: Map<String, Value>) -> Result<Map<String, Value>> {
+    check_names(verb, &given, G::PARAMS, &G::defaults_of_all())?;
+    G::check_each(verb, &given)
+}
+
+/// Defaults of several groups of options.
+pub fn defaults_groups<G: OptionGroups>() -> Map<String, Value> {
+    G::defaults_of_all()
 }
 
 /// Defaults of a struct of options.
@@ -295,6 +354,7 @@ impl Verb {
         examples: &[],
         see: "",
         version: 1,
+        files: |_| Ok(Files::default()),
         check: check_options::<NoOptions>,
         run: |call, _| Err(Error::internal(format!("`{}` does nothing", call.verb.name))),
     };
@@ -405,7 +465,9 @@ impl<'a> Call<'a> {
                 _ => step,
             };
         }
-        Ok(step)
+        let Files { reads, writes } = (self.verb.files)(self)?;
+        let step = reads.into_iter().fold(step, StepCall::reads);
+        Ok(writes.into_iter().fold(step, StepCall::writes))
     }
 
     /// The names of the sets among the inputs: paths count by what they hold.

@@ -167,7 +167,8 @@ fn sexagesimal_parts(text: &str, marks: &[[char; 3]]) -> Option<f64> {
     marks.iter().find_map(|[a, b, c]| {
         let (first, rest) = rest.split_once(*a)?;
         let (second, third) = rest.split_once(*b)?;
-        let third = if *c == '\0' { third } else { third.strip_suffix(*c)? };
+        // The last mark is often left out.
+        let third = if *c == '\0' { third } else { third.strip_suffix(*c).unwrap_or(third) };
         let (whole, minutes): (u32, u32) = (first.parse().ok()?, second.parse().ok()?);
         let seconds: f64 = third.parse().ok().filter(|s| (0.0..60.0).contains(s))?;
         (minutes < 60).then_some(sign * (f64::from(whole) + f64::from(minutes) / 60.0 + seconds / 3600.0))

@@ -3,9 +3,9 @@
 use super::Direction;
 use crate::units::C_M_S;
 
-const MJD_ZERO: f64 = 2_400_000.5;
-const AU_M: f64 = 149_597_870_700.0;
-const DAY_S: f64 = 86_400.0;
+pub(super) const MJD_ZERO: f64 = 2_400_000.5;
+pub(super) const AU_M: f64 = 149_597_870_700.0;
+pub(super) const DAY_S: f64 = 86_400.0;
 
 /// Axes u (east), v (north) and w (to the source) of a phase center at a time, as rows of a matrix that turns ITRF
 /// vectors into UVW.
@@ -19,12 +19,8 @@ pub struct UvwAxes(pub [[f64; 3]; 3]);
 impl UvwAxes {
     /// Axes at `time_s`, MJD seconds UTC.
     pub fn new(center: Direction, time_s: f64) -> UvwAxes {
-        let days = time_s / DAY_S;
-        let (tt1, tt2) = sofars::ts::utctai(MJD_ZERO, days)
-            .and_then(|(a, b)| sofars::ts::taitt(a, b))
-            // Only for dates that UTC does not know; TT = UTC + 69 s is then as good as anything.
-            .unwrap_or((MJD_ZERO, days + 69.184 / DAY_S));
-        let to_itrf = sofars::pnp::c2t06a(tt1, tt2, MJD_ZERO, days, 0.0, 0.0);
+        let (tt1, tt2) = terrestrial_time(time_s);
+        let to_itrf = celestial_to_terrestrial(time_s);
         let axes = turn_by_aberration(tangent_axes(center), earth_velocity(tt1, tt2));
         UvwAxes(axes.map(|axis| times(&to_itrf, axis)))
     }
@@ -40,6 +36,21 @@ impl UvwAxes {
     }
 }
 
+/// TT of a time given as MJD seconds UTC, in two parts as SOFA takes it.
+pub(super) fn terrestrial_time(time_s: f64) -> (f64, f64) {
+    let days = time_s / DAY_S;
+    sofars::ts::utctai(MJD_ZERO, days)
+        .and_then(|(a, b)| sofars::ts::taitt(a, b))
+        // Only for dates that UTC does not know; TT = UTC + 69 s is then as good as anything.
+        .unwrap_or((MJD_ZERO, days + 69.184 / DAY_S))
+}
+
+/// Matrix that turns celestial vectors into ITRF, at MJD seconds UTC.
+pub(super) fn celestial_to_terrestrial(time_s: f64) -> [[f64; 3]; 3] {
+    let (tt1, tt2) = terrestrial_time(time_s);
+    sofars::pnp::c2t06a(tt1, tt2, MJD_ZERO, time_s / DAY_S, 0.0, 0.0)
+}
+
 /// East, north, and the direction itself, in celestial coordinates.
 fn tangent_axes(center: Direction) -> [[f64; 3]; 3] {
     let ((sr, cr), (sd, cd)) = (center.ra_rad.sin_cos(), center.dec_rad.sin_cos());
@@ -47,7 +58,7 @@ fn tangent_axes(center: Direction) -> [[f64; 3]; 3] {
 }
 
 /// Velocity of the earth about the barycentre, in units of the speed of light.
-fn earth_velocity(tt1: f64, tt2: f64) -> [f64; 3] {
+pub(super) fn earth_velocity(tt1: f64, tt2: f64) -> [f64; 3] {
     let barycentric = sofars::eph::epv00(tt1, tt2).map_or([0.0; 3], |(_, pvb)| pvb[1]);
     barycentric.map(|v| v * AU_M / DAY_S / C_M_S)
 }
@@ -68,7 +79,7 @@ fn turn_by_aberration(axes: [[f64; 3]; 3], velocity: [f64; 3]) -> [[f64; 3]; 3] 
 fn times(m: &[[f64; 3]; 3], v: [f64; 3]) -> [f64; 3] {
     m.map(|row| dot(row, v))
 }
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+pub(super) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {

@@ -5,6 +5,7 @@ use super::verb::Verb;
 mod align;
 mod data;
 mod figures;
+mod imaging;
 mod products;
 mod run;
 mod sets;
@@ -24,6 +25,7 @@ pub static GROUPS: &[&[&Verb]] = &[
     uvfits::VERBS,
     uvtable::VERBS,
     align::VERBS,
+    imaging::VERBS,
     figures::VERBS,
     tables::VERBS,
     products::cubes::VERBS,

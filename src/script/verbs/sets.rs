@@ -61,6 +61,11 @@ impl SetArg {
         self.open()?.select(&self.with_block(selection.clone()))
     }
 
+    /// Opens what the selection means in the set, one selection for each phase center.
+    pub fn select_pointings(&self, selection: &Selection) -> Result<Vec<Selected>> {
+        self.open()?.select_pointings(&self.with_block(selection.clone()))
+    }
+
     /// Opens the windows of the set that cover those of `reference`, by frequency: blocks differ by their Doppler shifts, and
     /// a joined set has one window for each block.
     pub fn select_like(&self, reference: &Selected, selection: &Selection) -> Result<Selected> {

@@ -10,10 +10,10 @@ use crate::ms::{HistoryEntry, SetLayout, write_set};
 use crate::notice::Reporter;
 use crate::options::Options;
 use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, check_options, defaults};
-use crate::staging::simulate::{SimulateOptions, Simulation, simulate};
+use crate::staging::simulate::{DiskOptions, SimulateOptions, Simulation, keplerian_disk, simulate};
 
 /// The verbs of this group.
-pub static VERBS: &[&Verb] = &[&SIMULATE];
+pub static VERBS: &[&Verb] = &[&SIMULATE, &KEPLERIAN_DISK];
 
 static SIMULATE: Verb = Verb {
     name: "simulate",
@@ -22,7 +22,7 @@ static SIMULATE: Verb = Verb {
     details: "Arrays on logarithmic spirals at the site of ALMA, tracks, a sky of rings and spots whose visibilities are exact, offsets and \
               flux scales for each block, noise, flags. What went in stands in `truth.json` beside the sets and in the value. The sky is \
               given as a list of components, each with `flux` and any of `dra`, `ddec`, `radius` (a ring), `width` (standard deviation of \
-              the smearing), `inclination`, `position_angle`.",
+              the smearing), `inclination`, `position_angle`; those with a `velocity` and a `line_width` shine in the line of `rest_freq`.",
     inputs: &[Input::new("folder", InputKind::FileOut, "Folder to make.")],
     options: &[SimulateOptions::PARAMS],
     defaults: defaults::<SimulateOptions>,
@@ -48,6 +48,28 @@ static SIMULATE: Verb = Verb {
         let simulation = simulate(&options)?;
         write_simulation(&call.path_out(0)?, &simulation, work.notice)?;
         value(call, &simulation)
+    },
+    ..Verb::EMPTY
+};
+
+static KEPLERIAN_DISK: Verb = Verb {
+    name: "keplerian_disk",
+    group: "Data",
+    summary: "Lists the components of a disk in Keplerian rotation that shines in a line, for the option `sky` of `simulate`.",
+    options: &[DiskOptions::PARAMS],
+    defaults: defaults::<DiskOptions>,
+    returns: "A list of components.",
+    effects: Effects::Glue,
+    examples: &[Example {
+        title: "The red-shifted side lies to the north of a disk at position angle 0.",
+        script: "let d = keplerian_disk(#{ pa: \"0deg\", vlsr: \"0km/s\" });\nd[0].velocity.contains(\"-\") == d[0].ddec.contains(\"-\")",
+        result: "true",
+        tolerance: 0.0,
+    }],
+    check: check_options::<DiskOptions>,
+    run: |call, _| {
+        let spots = keplerian_disk(&call.options::<DiskOptions>()?);
+        serde_json::to_value(spots).map_err(|e| Error::internal(format!("components: {e}")))
     },
     ..Verb::EMPTY
 };

@@ -8,7 +8,7 @@ use rand_distr::StandardNormal;
 use rayon::prelude::*;
 
 use super::components::{Sky, ringed_disk};
-use super::{SimulateError, SimulateOptions, array};
+use super::{SimulateError, SimulateOptions, array, to_lsrk};
 use crate::data::{RowBlock, SetDescription, VisWeight};
 use crate::error::Result;
 use crate::sky::{Direction, UvwAxes};
@@ -74,7 +74,9 @@ impl SimulatedSet {
     fn sky(&self) -> Sky {
         let components = self.options.sky.clone().unwrap_or_else(ringed_disk);
         let offset = self.offset_as.map(|d| d * ARCSEC);
-        Sky::new(&components, offset, self.options.spectral_index, self.options.frequency.0 + 1e9)
+        let o = &self.options;
+        let middle_hz = o.frequency.0 + 0.5 * o.bandwidth.0;
+        Sky::with_lines(&components, offset, o.spectral_index, middle_hz, o.rest_freq.map_or(middle_hz, |f| f.0))
     }
 
     fn baselines(&self) -> Vec<(i32, i32)> {
@@ -131,14 +133,16 @@ impl SimulatedSet {
 
     fn fill_visibilities(&self, block: &mut RowBlock, spw: usize, sky: &Sky) {
         let freq_hz = &self.description.spws[spw].freq_hz;
+        let doppler = if self.options.rest_freq.is_some() { to_lsrk(self.center, &self.description.antennas) } else { None };
         for (row, mut vis_fc) in block.vis_rfc.outer_iter_mut().enumerate() {
+            let factor = doppler.as_ref().map_or(1.0, |d| d.factor(block.time_s[row]));
             for (chan, mut vis_c) in vis_fc.outer_iter_mut().enumerate() {
                 let per_metre = freq_hz[chan] / C_M_S;
                 let uvw: [f64; 3] = std::array::from_fn(|j| block.uvw_m[[row, j]] * per_metre);
                 let v = if block.antenna1[row] == block.antenna2[row] {
                     Complex32::new(3.0, 0.0) // total power, not the source
                 } else {
-                    let v = sky.visibility(uvw, freq_hz[chan]) * self.flux_scale;
+                    let v = sky.visibility_of_lines(uvw, freq_hz[chan], factor * freq_hz[chan]) * self.flux_scale;
                     Complex32::new(v.re as f32, v.im as f32)
                 };
                 vis_c.fill(v);

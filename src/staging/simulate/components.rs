@@ -4,7 +4,8 @@ use std::f64::consts::{PI, TAU};
 
 use num_complex::Complex64;
 
-use crate::units::{Angle, Flux};
+use crate::options;
+use crate::units::{Angle, C_M_S, Flux, Velocity};
 
 /// One component of a simulated sky, placed relative to the centre of the source.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -24,12 +25,26 @@ pub struct SkyComponent {
     pub inclination: Angle,
     /// Position angle of the major axis, from north to east.
     pub position_angle: Angle,
+    /// Radio velocity (LSRK) of a line, whose integral over frequency in units of its FWHM is 1.064 `flux`; none for continuum.
+    pub velocity: Option<Velocity>,
+    /// FWHM of the line.
+    pub line_width: Velocity,
 }
 
 impl Default for SkyComponent {
     fn default() -> SkyComponent {
         let zero = Angle(0.0);
-        SkyComponent { flux: Flux(0.0), dra: zero, ddec: zero, radius: zero, width: zero, inclination: zero, position_angle: zero }
+        SkyComponent {
+            flux: Flux(0.0),
+            dra: zero,
+            ddec: zero,
+            radius: zero,
+            width: zero,
+            inclination: zero,
+            position_angle: zero,
+            velocity: None,
+            line_width: Velocity(0.5),
+        }
     }
 }
 
@@ -63,6 +78,67 @@ pub fn ringed_disk() -> Vec<SkyComponent> {
     sky
 }
 
+options! {
+    /// A thin disk in Keplerian rotation that shines in a line.
+    pub struct DiskOptions {
+        /// Inclination.
+        ["deg"] inclination: Angle = Angle(40f64.to_radians()),
+        /// Position angle of the red-shifted side, from north to east.
+        ["deg"] pa: Angle = Angle(60f64.to_radians()),
+        /// Mass of the star.
+        ["Msun"] mass: f64 = 1.5,
+        /// Distance.
+        ["pc"] distance: f64 = 140.0,
+        /// Velocity of the star (radio, LSRK).
+        ["km/s"] vlsr: Velocity = Velocity(6.0),
+        /// Inner radius.
+        ["arcsec"] r_min: Angle = Angle::from_arcsec(0.25),
+        /// Outer radius.
+        ["arcsec"] r_max: Angle = Angle::from_arcsec(1.6),
+        /// FWHM of the line at each place.
+        ["km/s"] line_width: Velocity = Velocity(0.5),
+        /// Peak flux of the line of all places, if all had the same velocity.
+        ["Jy"] flux: Flux = Flux(4.0),
+        /// Width (standard deviation) of the spots that the disk is made of.
+        ["arcsec"] spot: Angle = Angle::from_arcsec(0.06),
+        /// Distance of the rings of spots, and of spots along a ring, in widths of a spot.
+        ["1"] spacing: f64 = 2.2,
+    }
+}
+
+/// The disk as spots of constant surface brightness on rings, each with the velocity of its place.
+pub fn keplerian_disk(o: &DiskOptions) -> Vec<SkyComponent> {
+    const GM_SUN_PER_AU: f64 = 887.127; // (km/s)²
+    let step = o.spacing.max(0.1) * o.spot.0.max(1e-9);
+    let n_rings = ((o.r_max.0 - o.r_min.0) / step).floor().max(0.0) as usize + 1;
+    let ((sin_pa, cos_pa), (sin_i, cos_i)) = (o.pa.0.sin_cos(), o.inclination.0.sin_cos());
+    let mut spots = Vec::new();
+    for ring in 0..n_rings.min(200) {
+        let r = o.r_min.0 + ring as f64 * step;
+        let speed = (GM_SUN_PER_AU * o.mass / (r / crate::units::ARCSEC * o.distance)).sqrt() * sin_i.abs();
+        let n = (TAU * r / step).ceil().max(1.0) as usize;
+        for i in 0..n.min(2000) {
+            let (s, c) = (TAU * (i as f64 + 0.5 * (ring % 2) as f64) / n as f64).sin_cos();
+            let (along, across) = (r * c, r * s * cos_i);
+            spots.push(SkyComponent {
+                // Every spot stands for the same area of the disk.
+                flux: Flux(r * step / n as f64),
+                dra: Angle(along * sin_pa + across * cos_pa),
+                ddec: Angle(along * cos_pa - across * sin_pa),
+                width: o.spot,
+                inclination: o.inclination,
+                position_angle: o.pa,
+                velocity: Some(Velocity(o.vlsr.0 + speed * c)),
+                line_width: o.line_width,
+                ..SkyComponent::default()
+            });
+        }
+    }
+    let total: f64 = spots.iter().map(|s| s.flux.0).sum();
+    spots.iter_mut().for_each(|s| s.flux.0 *= o.flux.0 / total);
+    spots
+}
+
 /// Components prepared for many visibilities.
 pub struct Sky {
     parts: Vec<Part>,
@@ -78,11 +154,38 @@ struct Part {
     cos_inclination: f64,
     radius: f64,
     width: f64,
+    line: Option<Line>,
+}
+
+/// A Gaussian line.
+#[derive(Clone, Copy)]
+struct Line {
+    center_hz: f64,
+    sigma_hz: f64,
+}
+
+impl Line {
+    /// Height at a frequency relative to the peak; nothing beyond six standard deviations.
+    fn at(self, freq_hz: f64) -> f64 {
+        let x = (freq_hz - self.center_hz) / self.sigma_hz;
+        if x.abs() < 6.0 { (-0.5 * x * x).exp() } else { 0.0 }
+    }
 }
 
 impl Sky {
     /// The components, moved to the east and north by `offset_rad`, as seen from a phase center.
+    #[cfg(test)]
     pub fn new(components: &[SkyComponent], offset_rad: [f64; 2], spectral_index: f64, ref_freq_hz: f64) -> Sky {
+        Sky::with_lines(components, offset_rad, spectral_index, ref_freq_hz, ref_freq_hz)
+    }
+
+    /// The components, moved to the east and north by `offset_rad`, as seen from a phase center; velocities count from `rest_hz`.
+    pub fn with_lines(components: &[SkyComponent], offset_rad: [f64; 2], spectral_index: f64, ref_freq_hz: f64, rest_hz: f64) -> Sky {
+        let hz_per_kms = rest_hz * 1e3 / C_M_S;
+        let line = |c: &SkyComponent| {
+            let fwhm_hz = c.line_width.0.abs().max(1e-6) * hz_per_kms;
+            c.velocity.map(|v| Line { center_hz: rest_hz - v.0 * hz_per_kms, sigma_hz: fwhm_hz / (8.0 * std::f64::consts::LN_2).sqrt() })
+        };
         let parts = components.iter().map(|c| {
             let lm = [c.dra.0 + offset_rad[0], c.ddec.0 + offset_rad[1]];
             let r2 = lm[0] * lm[0] + lm[1] * lm[1];
@@ -95,20 +198,32 @@ impl Sky {
                 cos_inclination: c.inclination.0.cos(),
                 radius: c.radius.0,
                 width: c.width.0,
+                line: line(c),
             }
         });
         Sky { parts: parts.collect(), spectral_index, ref_freq_hz }
     }
 
-    /// Visibility at (u, v, w) in wavelengths: V = Σ I exp(+2πi(ul + vm + w(n-1))).
+    /// Visibility where lines are in the frame of the frequencies.
+    #[cfg(test)]
+    pub fn visibility(&self, uvw_lambda: [f64; 3], freq_hz: f64) -> Complex64 {
+        self.visibility_of_lines(uvw_lambda, freq_hz, freq_hz)
+    }
+
+    /// Visibility at (u, v, w) in wavelengths, V = Σ I exp(+2πi(ul + vm + w(n-1))); `line_freq_hz` is the frequency in the frame
+    /// of the lines' velocities.
     ///
     /// Exact for the components; n varies over the field only from component to component.
-    pub fn visibility(&self, uvw_lambda: [f64; 3], freq_hz: f64) -> Complex64 {
+    pub fn visibility_of_lines(&self, uvw_lambda: [f64; 3], freq_hz: f64, line_freq_hz: f64) -> Complex64 {
         let [u, v, w] = uvw_lambda;
         let mut sum = Complex64::new(0.0, 0.0);
         for p in &self.parts {
+            let height = p.line.map_or(1.0, |l| l.at(line_freq_hz));
+            if height == 0.0 {
+                continue;
+            }
             let phase = TAU * (u * p.lm[0] + v * p.lm[1] + w * p.n_minus_1);
-            sum += Complex64::from_polar(p.flux * p.envelope(u, v), phase);
+            sum += Complex64::from_polar(height * p.flux * p.envelope(u, v), phase);
         }
         sum * (freq_hz / self.ref_freq_hz).powf(self.spectral_index)
     }

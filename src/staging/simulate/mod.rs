@@ -9,12 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 pub use block::SimulatedSet;
-pub use components::{SkyComponent, ringed_disk};
+pub use components::{DiskOptions, SkyComponent, keplerian_disk, ringed_disk};
 
 use crate::data::{Antenna, Corr, Field, FreqFrame, Observation, SetDescription, SpectralWindow};
 use crate::error::{Explain, Kind};
 use crate::options;
-use crate::sky::{Direction, Frame, UvwAxes};
+use crate::sky::{Direction, Doppler, Frame, SpectralFrame, UvwAxes};
 use crate::units::{Angle, Duration, Flux, Frequency};
 
 options! {
@@ -32,10 +32,14 @@ options! {
         ["1"] integrations: usize = 30,
         /// Length of an integration.
         ["s"] integration: Duration = Duration(60.0),
-        /// Channels of the continuum window, which is 2 GHz wide.
+        /// Channels of the continuum window.
         ["1"] channels: usize = 8,
+        /// Width of the continuum window.
+        ["GHz"] bandwidth: Frequency = Frequency(2e9),
         /// First frequency of the continuum window; a second window of two channels lies 13.4 GHz above.
         ["GHz"] frequency: Frequency = Frequency(217e9),
+        /// Rest frequency of the line of components that have a velocity; with it the first frequency is in LSRK at the beginning of each block.
+        ["GHz"] rest_freq: Option<Frequency> = None,
         /// Longest baseline of the long arrays, in metres.
         ["m"] long_baseline: f64 = 3000.0,
         /// Longest baseline of the short arrays, in metres.
@@ -161,6 +165,7 @@ fn check(o: &SimulateOptions) -> Result<(), SimulateError> {
     let numbers = [
         ("integration", o.integration.0),
         ("frequency", o.frequency.0),
+        ("bandwidth", o.bandwidth.0),
         ("long_baseline", o.long_baseline),
         ("short_baseline", o.short_baseline),
     ];
@@ -235,9 +240,17 @@ fn begin(center: Direction, day_mjd: f64, hour_angle_h: f64) -> f64 {
     midnight + turn * SIDEREAL_DAY_S
 }
 
+/// The shift from frequencies as observed to LSRK.
+fn to_lsrk(center: Direction, antennas: &[Antenna]) -> Option<Doppler> {
+    let position = antennas.first()?.position_m;
+    Doppler::new(SpectralFrame::Topo, SpectralFrame::Lsrk, center, position).ok()
+}
+
 fn describe(o: &SimulateOptions, antennas: Vec<Antenna>, center: Direction, begin_s: f64, name: &str) -> SetDescription {
     let end_s = begin_s + o.integrations as f64 * o.integration.0;
-    let continuum = SpectralWindow::regular("continuum", o.frequency.0, 2e9 / o.channels as f64, o.channels, FreqFrame::Topo);
+    let first_hz =
+        if o.rest_freq.is_some() { o.frequency.0 / to_lsrk(center, &antennas).map_or(1.0, |d| d.factor(begin_s)) } else { o.frequency.0 };
+    let continuum = SpectralWindow::regular("continuum", first_hz, o.bandwidth.0 / o.channels as f64, o.channels, FreqFrame::Topo);
     let line = SpectralWindow::regular("line", o.frequency.0 + 13.4e9, 29.3e6, 2, FreqFrame::Topo);
     SetDescription {
         antennas,
@@ -251,7 +264,7 @@ fn describe(o: &SimulateOptions, antennas: Vec<Antenna>, center: Direction, begi
             project: format!("simulated block {name}"),
             time_range_s: [begin_s, end_s],
         }],
-        rest_freq_hz: None,
+        rest_freq_hz: o.rest_freq.map(|f| f.0),
         variable_direction_frames: center.frame == Frame::Icrs,
     }
 }

@@ -1,0 +1,115 @@
+//! What can be wrong with a request to image.
+
+use crate::error::{Explain, Kind};
+use crate::units::ARCSEC;
+
+/// Errors of the imaging room.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ImagingError {
+    /// No total intensity.
+    #[error("correlations {corr} hold no total intensity; expected I, XX and YY, or RR and LL")]
+    NoIntensity {
+        /// The correlations that are there.
+        corr: String,
+    },
+    /// The image would alias.
+    #[error("cell {:.4}arcsec is too coarse: baselines reach {:.0} kλ, which needs cell <= {:.4}arcsec", .cell_rad / ARCSEC, .max_uv_lambda / 1e3, 0.5 / .max_uv_lambda / ARCSEC)]
+    CellTooCoarse {
+        /// Side of a pixel.
+        cell_rad: f64,
+        /// Longest baseline.
+        max_uv_lambda: f64,
+    },
+    /// Nothing to image.
+    #[error("no visibilities are left to image: {0}")]
+    NoVisibilities(String),
+    /// An option out of its range.
+    #[error("`{name}` is {value}; expected {expected}")]
+    Option {
+        /// Its name.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// Arrays of different shapes.
+    #[error("the {what} has {found:?} pixels (y, x) where {expected:?} were expected")]
+    Shape {
+        /// What was compared.
+        what: &'static str,
+        /// Its shape.
+        found: [usize; 2],
+        /// The shape expected.
+        expected: [usize; 2],
+    },
+    /// The spectral axis of a cube lies outside the data.
+    #[error("the cube's channels, {:.6} to {:.6} GHz, lie outside the data, {:.6} to {:.6} GHz", .cube_hz.0 / 1e9, .cube_hz.1 / 1e9, .data_hz.0 / 1e9, .data_hz.1 / 1e9)]
+    OutsideBand {
+        /// Range of the cube.
+        cube_hz: (f64, f64),
+        /// Range of the data, in the cube's frame.
+        data_hz: (f64, f64),
+    },
+    /// Velocities without a rest frequency.
+    #[error("velocities need a rest frequency, and none is given")]
+    NoRestFrequency,
+    /// Something that a gridder cannot do.
+    #[error("gridder \"{gridder}\" cannot make this image: {why}")]
+    Gridder {
+        /// Its name.
+        gridder: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// A telescope whose beam is not known.
+    #[error("the primary beam of telescope \"{telescope}\" is unknown and its antennas have no diameter")]
+    UnknownBeam {
+        /// Name of the telescope.
+        telescope: String,
+    },
+    /// A beam that cannot be fitted.
+    #[error("no beam can be fitted to the PSF: {0}")]
+    BeamFit(String),
+    /// Directions in frames that cannot be joined.
+    #[error("phase center {from} cannot be expressed in frame {to}")]
+    Frame {
+        /// The direction.
+        from: String,
+        /// The frame.
+        to: &'static str,
+    },
+    /// A mask without a pixel in the image.
+    #[error("the mask has no pixel inside the image")]
+    EmptyMask,
+}
+
+impl Explain for ImagingError {
+    fn kind(&self) -> Kind {
+        match self {
+            ImagingError::NoIntensity { .. } | ImagingError::NoVisibilities(_) | ImagingError::BeamFit(_) => Kind::Data,
+            _ => Kind::User,
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Some(
+            match self {
+                ImagingError::CellTooCoarse { max_uv_lambda, .. } => {
+                    return Some(format!(
+                        "use cell: \"{:.3}arcsec\" (about 5 pixels across the beam), or a taper and a uvrange",
+                        0.2 / max_uv_lambda / ARCSEC
+                    ));
+                }
+                ImagingError::NoVisibilities(_) => "look at the flags, weights and the selection with `summary`",
+                ImagingError::OutsideBand { .. } => {
+                    "look at the spectral windows with `summary`, and at start, width, nchan, frame and rest_freq"
+                }
+                ImagingError::UnknownBeam { .. } => "give dish: 25.0, in metres",
+                ImagingError::NoRestFrequency => "give rest_freq, for example \"230.538GHz\" for CO(2-1)",
+                ImagingError::EmptyMask => "the mask's center counts from the phase center, or in pixels from 0",
+                _ => return None,
+            }
+            .to_string(),
+        )
+    }
+}

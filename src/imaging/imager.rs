@@ -1,0 +1,339 @@
+//! Dirty images, PSFs and residuals: the operator between images and visibilities.
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+use num_complex::Complex;
+use rayon::prelude::*;
+
+use super::ImagingError;
+use super::input::{Dropped, Input};
+use super::pass::{Pass, Planes, Sums, Tally};
+use super::stream::{Cache, Met, Phases, Stream};
+use super::weighting::{Weighting, Weights};
+use crate::error::Result;
+use crate::gridding::{Content, Float, Geometry, Oversampling, WideGridder, WidePlane};
+use crate::notice::{Reporter, Warning};
+use crate::sky::{Direction, SpectralFrame};
+
+/// What image to make.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageSpec {
+    /// Pixels.
+    pub geometry: Geometry,
+    /// Phase center: the direction of the pixel `geometry.center`.
+    pub center: Direction,
+    /// Planes.
+    pub planes: Planes,
+    /// Frame of the image's frequencies.
+    pub frame: SpectralFrame,
+    /// Weighting.
+    pub weighting: Weighting,
+    /// Error of gridding, relative to the image.
+    pub accuracy: f64,
+    /// Largest |w| of the visibilities, wavelengths, to count the w-term; `None` leaves it out, as CASA's standard gridder does.
+    pub max_w_lambda: Option<f64>,
+    /// Bytes of visibilities that may be kept in memory between passes.
+    pub cache_bytes: usize,
+    /// Mosaics: densities of samples are measured for each pointing alone.
+    pub weights_by_pointing: bool,
+}
+
+impl ImageSpec {
+    /// A continuum image of natural weights, LSRK, gridded to 1e-5.
+    pub fn continuum(geometry: Geometry, center: Direction) -> ImageSpec {
+        ImageSpec {
+            geometry,
+            center,
+            planes: Planes::Continuum,
+            frame: SpectralFrame::Lsrk,
+            weighting: Weighting::NATURAL,
+            accuracy: 1e-5,
+            max_w_lambda: None,
+            cache_bytes: 96 << 20,
+            weights_by_pointing: true,
+        }
+    }
+}
+
+/// What is known of a plane of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
+pub struct PlaneSummary {
+    /// Sum of imaging weights; 0 where the plane is empty.
+    pub sum_weight: f64,
+    /// Noise that the weights predict, Jy/beam.
+    pub noise_jy: f64,
+    /// That noise over the one of natural weights.
+    pub noise_increase: f64,
+    /// Samples used.
+    pub n_samples: u64,
+}
+
+impl PlaneSummary {
+    pub(super) fn of(tally: &Tally) -> PlaneSummary {
+        if tally.sum_weight <= 0.0 {
+            return PlaneSummary::default();
+        }
+        let noise_jy = tally.variance.sqrt() / tally.sum_weight;
+        PlaneSummary {
+            sum_weight: tally.sum_weight,
+            noise_jy,
+            noise_increase: noise_jy * tally.inverse_variance.sqrt(),
+            n_samples: tally.n_samples,
+        }
+    }
+}
+
+/// A dirty image and its PSF.
+#[derive(Debug, Clone)]
+pub struct Dirty {
+    /// Dirty image, Jy/beam, plane by plane [y, x]; 0 where a plane is empty.
+    pub image: Vec<Array2<f32>>,
+    /// PSF with peak 1 (of the first plane for Taylor terms), plane by plane.
+    pub psf: Vec<Array2<f32>>,
+    /// What is known of each image plane.
+    pub planes: Vec<PlaneSummary>,
+    /// Samples left out.
+    pub dropped: Dropped,
+    /// Lowest and highest frequency of the data in the image's frame, channel edges included, Hz.
+    pub band_hz: (f64, f64),
+}
+
+/// The operator between images and visibilities of one geometry, without division by weights.
+#[derive(Debug)]
+pub(super) struct Core<'a> {
+    pub spec: ImageSpec,
+    stream: Stream<'a>,
+    weights: Arc<Weights>,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Single(Precision<f32>),
+    Double(Precision<f64>),
+}
+
+#[derive(Debug)]
+struct Precision<T: Float> {
+    gridder: WideGridder<T>,
+    cache: Cache<T>,
+}
+
+/// Below this single precision would add as much as the kernel.
+const SINGLE_PRECISION: f64 = 3e-6;
+
+/// Sums of a pass as images.
+pub(super) struct RawImages {
+    pub image: Vec<Array2<f32>>,
+    pub psf: Vec<Array2<f32>>,
+    pub tally: Vec<Tally>,
+    pub met: Met,
+}
+
+impl<'a> Core<'a> {
+    pub fn new(
+        inputs: &'a [Input<'a>],
+        spec: ImageSpec,
+        phases: Phases,
+        weights: Option<Arc<Weights>>,
+        notice: &dyn Reporter,
+    ) -> Result<Core<'a>> {
+        let stream = Stream::new(inputs, spec.center, spec.frame, phases)?;
+        let oversampling = oversampling(&spec.geometry);
+        let single = spec.accuracy >= SINGLE_PRECISION;
+        let engine = if single {
+            Engine::Single(Precision::new(&spec, oversampling)?)
+        } else {
+            Engine::Double(Precision::new(&spec, oversampling)?)
+        };
+        let weights = match (weights, &engine) {
+            (Some(weights), _) => weights,
+            (None, Engine::Single(p)) => Arc::new(measure(&stream, &p.cache, &spec, notice)?),
+            (None, Engine::Double(p)) => Arc::new(measure(&stream, &p.cache, &spec, notice)?),
+        };
+        Ok(Core { spec, stream, weights, engine })
+    }
+
+    /// Weights alone, as they serve all facets of a mosaic.
+    pub fn weights(&self) -> Arc<Weights> {
+        self.weights.clone()
+    }
+
+    /// Sums of visibilities and weights.
+    pub fn dirty(&self, notice: &dyn Reporter) -> Result<RawImages> {
+        match &self.engine {
+            Engine::Single(p) => p.run(self, Content::VisAndPsf, None, "dirty image", notice),
+            Engine::Double(p) => p.run(self, Content::VisAndPsf, None, "dirty image", notice),
+        }
+    }
+
+    /// Sums of visibilities minus those of a model.
+    pub fn residual(&self, model: &[Array2<f32>], notice: &dyn Reporter) -> Result<RawImages> {
+        match &self.engine {
+            Engine::Single(p) => p.run(self, Content::Vis, Some(model), "residual", notice),
+            Engine::Double(p) => p.run(self, Content::Vis, Some(model), "residual", notice),
+        }
+    }
+}
+
+fn measure<T: Float>(stream: &Stream, cache: &Cache<T>, spec: &ImageSpec, notice: &dyn Reporter) -> Result<Weights> {
+    Weights::measure(stream, cache, &spec.planes, &spec.geometry, &spec.weighting, notice)
+}
+
+impl<T: Float> Precision<T>
+where
+    Complex<T>: bytemuck::Pod,
+{
+    fn new(spec: &ImageSpec, oversampling: Oversampling) -> Result<Precision<T>> {
+        let gridder = WideGridder::new(spec.geometry, spec.accuracy, oversampling, spec.max_w_lambda)?;
+        Ok(Precision { gridder, cache: Cache::new(spec.cache_bytes) })
+    }
+
+    fn run(&self, core: &Core, content: Content, model: Option<&[Array2<f32>]>, stage: &str, notice: &dyn Reporter) -> Result<RawImages> {
+        let model = match model {
+            Some(model) => Some(self.planes_of(model)?),
+            None => None,
+        };
+        let pass = Pass {
+            stream: &core.stream,
+            cache: &self.cache,
+            gridder: &self.gridder,
+            planes: &core.spec.planes,
+            weights: &core.weights,
+            content,
+            model: model.as_deref(),
+            stage,
+        };
+        let Sums { image, psf, tally, met } = pass.run(notice)?;
+        Ok(RawImages { image: self.arrays(image), psf: self.arrays(psf), tally, met })
+    }
+
+    fn planes_of(&self, model: &[Array2<f32>]) -> Result<Vec<WidePlane<T>>> {
+        let Geometry { nx, ny, .. } = *self.gridder.geometry();
+        let many = model.len() > 1;
+        let plane = |plane: &Array2<f32>| {
+            if plane.dim() != (ny, nx) {
+                return Err(super::shape_error("model", plane.dim(), (ny, nx)).into());
+            }
+            let values: Vec<T> = plane.iter().map(|v| T::of(f64::from(*v))).collect();
+            Ok(self.gridder.prepare(&values, None, !many)?)
+        };
+        if many { model.par_iter().map(plane).collect() } else { model.iter().map(plane).collect() }
+    }
+
+    fn arrays(&self, planes: Vec<Vec<T>>) -> Vec<Array2<f32>> {
+        let Geometry { nx, ny, .. } = *self.gridder.geometry();
+        let array = |p: Vec<T>| Array2::from_shape_fn((ny, nx), |(y, x)| p[y * nx + x].f64() as f32);
+        planes.into_iter().map(array).collect()
+    }
+}
+
+/// Makes images of a set of visibilities; densities of weights are measured once, and blocks are kept as memory allows.
+#[derive(Debug)]
+pub struct Imager<'a> {
+    core: Core<'a>,
+    /// Sums of the weights of each image plane, once known.
+    sum_weight: Vec<f64>,
+}
+
+impl<'a> Imager<'a> {
+    /// Checks the request and measures the densities that the weights need.
+    pub fn new(inputs: &'a [Input<'a>], spec: ImageSpec, notice: &dyn Reporter) -> Result<Imager<'a>> {
+        check(inputs, &spec)?;
+        Ok(Imager { core: Core::new(inputs, spec, Phases::Image, None, notice)?, sum_weight: Vec::new() })
+    }
+
+    /// The request.
+    pub fn spec(&self) -> &ImageSpec {
+        &self.core.spec
+    }
+
+    /// Dirty image and PSF in one pass.
+    pub fn dirty(&mut self, notice: &dyn Reporter) -> Result<Dirty> {
+        let RawImages { image, psf, tally, met } = self.core.dirty(notice)?;
+        check_tally(&self.core.spec, &tally, &met, notice)?;
+        self.sum_weight = tally.iter().map(|t| t.sum_weight).collect();
+        let n = self.core.spec.planes.n_images();
+        let planes = tally[..n].iter().map(PlaneSummary::of).collect();
+        Ok(Dirty { image: self.normalized(image), psf: self.normalized(psf), planes, dropped: met.dropped, band_hz: met.band_hz })
+    }
+
+    /// Residual image of a model, Jy/pixel, one image for each plane; after [`dirty`](Self::dirty).
+    pub fn residual(&self, model: &[Array2<f32>], notice: &dyn Reporter) -> Result<Vec<Array2<f32>>> {
+        Ok(self.normalized(self.core.residual(model, notice)?.image))
+    }
+
+    /// Divides sums by the weights: those of the first plane for Taylor terms, of its own plane otherwise.
+    fn normalized(&self, planes: Vec<Array2<f32>>) -> Vec<Array2<f32>> {
+        let taylor = matches!(self.core.spec.planes, Planes::Taylor { .. });
+        let divide = |(i, mut plane): (usize, Array2<f32>)| {
+            let sum = self.sum_weight.get(if taylor { 0 } else { i }).copied().unwrap_or(0.0);
+            let scale = if sum > 0.0 { 1.0 / sum } else { 0.0 };
+            plane.mapv_inplace(|v| (f64::from(v) * scale) as f32);
+            plane
+        };
+        planes.into_iter().enumerate().map(divide).collect()
+    }
+}
+
+/// Part of the samples that a cell may be too coarse for: they are left out and the user is told; more is an error.
+const MAX_OUTSIDE: f64 = 0.2;
+
+/// Refuses sums without visibilities, or that lack many of those that the cell is too coarse for.
+pub(super) fn check_tally(spec: &ImageSpec, tally: &[Tally], met: &Met, notice: &dyn Reporter) -> Result<(), ImagingError> {
+    let (outside, all) = tally.iter().fold((0, 0), |(o, n), t| (o + t.n_outside, n + t.n_samples));
+    let limit = spec.geometry.max_uv_lambda();
+    if outside as f64 > MAX_OUTSIDE * all as f64 {
+        return Err(ImagingError::CellTooCoarse { cell_rad: spec.geometry.cell_rad, max_uv_lambda: 1.05 * limit });
+    }
+    if outside > 0 {
+        let percent = 100.0 * outside as f64 / all.max(1) as f64;
+        let message = format!(
+            "{percent:.2} % of the samples lie on baselines beyond {:.0} kλ, which the cell is too coarse for; they are left out",
+            limit / 1e3
+        );
+        notice.warn(
+            Warning::new("long-baselines-left-out", message).hint("choose a smaller cell, or a uvrange to leave them out on purpose"),
+        );
+    }
+    if tally.iter().all(|t| t.sum_weight <= 0.0) {
+        let d = met.dropped;
+        let why = format!(
+            "{} samples are flagged, {} have no usable weight, {} are not finite, {} are autocorrelations",
+            d.flagged, d.bad_weight, d.not_finite, d.autocorrelations
+        );
+        return Err(match &spec.planes {
+            Planes::Channels(grid) if met.band_hz.1 > 0.0 && (grid.range_hz().0 > met.band_hz.1 || grid.range_hz().1 < met.band_hz.0) => {
+                ImagingError::OutsideBand { cube_hz: grid.range_hz(), data_hz: met.band_hz }
+            }
+            _ => ImagingError::NoVisibilities(why),
+        });
+    }
+    Ok(())
+}
+
+/// Large images keep their grids small: their transforms would cost more than wider kernels.
+fn oversampling(geometry: &Geometry) -> Oversampling {
+    match geometry.nx.max(geometry.ny) {
+        0..=2100 => Oversampling::Two,
+        2101..=4200 => Oversampling::OneAndHalf,
+        _ => Oversampling::OneAndQuarter,
+    }
+}
+
+/// The longest baseline may be this much beyond what the cell can represent before anything is read.
+const MAX_EXCESS: f64 = 2.0;
+
+pub(super) fn check(inputs: &[Input], spec: &ImageSpec) -> Result<(), ImagingError> {
+    if inputs.iter().all(|i| i.vis.n_rows() == 0) {
+        return Err(ImagingError::NoVisibilities("the selection is empty".into()));
+    }
+    // A few baselines beyond are left out as the samples are met.
+    let limit = MAX_EXCESS * spec.geometry.max_uv_lambda();
+    let longest = inputs.iter().filter_map(|i| i.vis.max_uv_lambda()).fold(0.0, f64::max);
+    if longest > limit {
+        return Err(ImagingError::CellTooCoarse { cell_rad: spec.geometry.cell_rad, max_uv_lambda: longest });
+    }
+    Ok(())
+}

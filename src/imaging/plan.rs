@@ -1,0 +1,163 @@
+//! Forecast of an image before any is made: cell and size with their reasons, beam, memory.
+
+use super::mosaic::pointings;
+use super::{ImagingError, Input};
+use crate::error::Result;
+use crate::notice::Reporter;
+use crate::options;
+use crate::sky::Direction;
+use crate::units::{ARCSEC, Angle, C_M_S};
+
+options! {
+    /// Options of the forecast.
+    pub struct PlanOptions {
+        /// Pixels across the beam.
+        ["1"] pixels_per_beam: f64 = 5.0,
+        /// The image reaches to where the primary beam has fallen to this.
+        ["1"] pb_level: f64 = 0.2,
+        /// The image is as wide as it is high.
+        [""] square: bool = false,
+        /// Side of a pixel, where it is not to be chosen.
+        ["arcsec"] cell: Option<Angle> = None,
+        /// Diameter of the dishes, metres, where the set does not tell.
+        ["m"] dish: Option<f64> = None,
+    }
+}
+
+/// A forecast.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct ImagePlan {
+    /// Side of a pixel, rad.
+    pub cell_rad: f64,
+    /// Pixels along x.
+    pub nx: usize,
+    /// Pixels along y.
+    pub ny: usize,
+    /// Middle of the pointings.
+    pub center: Direction,
+    /// Expected width of the beam (Briggs 0.5), rad.
+    pub beam_rad: f64,
+    /// Largest structure that the shortest baselines see, rad.
+    pub largest_scale_rad: f64,
+    /// Longest baseline in wavelengths.
+    pub max_uv_lambda: f64,
+    /// Largest phase that the w-term reaches at the corners, rad.
+    pub w_phase_rad: f64,
+    /// Bytes for one plane of a continuum image.
+    pub bytes_per_plane: usize,
+    /// How the numbers came about, in sentences.
+    pub reasons: Vec<String>,
+}
+
+/// Blocks that are looked at to learn the distribution of baselines.
+const SAMPLED_BLOCKS: usize = 24;
+
+/// Chooses cell and size for these visibilities.
+pub fn plan_image(inputs: &[Input], options: &PlanOptions, notice: &dyn Reporter) -> Result<ImagePlan> {
+    let baselines = baselines(inputs)?;
+    let at = |fraction: f64| baselines[((baselines.len() - 1) as f64 * fraction) as usize];
+    let (l80, longest, l5) = (at(0.8), *baselines.last().unwrap_or(&0.0), at(0.05));
+    let measured = inputs.iter().filter_map(|i| i.vis.max_uv_lambda()).fold(0.0, f64::max);
+    let max_uv_lambda = measured.max(longest);
+    // The beam at Briggs 0.5 from the 80th percentile of the baselines (ALMA technical handbook 7.7).
+    let beam_rad = 0.574 / l80;
+    let limit = 0.5 / max_uv_lambda;
+    let cell_rad = options.cell.map_or_else(|| rounded_down((beam_rad / options.pixels_per_beam).min(limit / 1.02)), |c| c.0);
+    let mut reasons = vec![
+        format!(
+            "four fifths of the baselines are shorter than {:.0} kλ, the longest is {:.0} kλ: a beam of about {}",
+            l80 / 1e3,
+            max_uv_lambda / 1e3,
+            arcsec(beam_rad)
+        ),
+        format!(
+            "a cell of {} is {:.1} pixels across the beam; above {} the longest baselines would alias",
+            arcsec(cell_rad),
+            beam_rad / cell_rad,
+            arcsec(limit)
+        ),
+    ];
+    let (center, extent) = extent(inputs, options, notice, &mut reasons)?;
+    let size = |e: f64| crate::gridding::good_size((e / cell_rad).ceil() as usize);
+    let (mut nx, mut ny) = (size(extent.0), size(extent.1));
+    if options.square {
+        nx = nx.max(ny);
+        ny = nx;
+    }
+    reasons.push(format!("{nx} x {ny} pixels cover {} x {}", arcsec(nx as f64 * cell_rad), arcsec(ny as f64 * cell_rad)));
+    let geometry = crate::gridding::Geometry::centered(nx, ny, cell_rad);
+    let w_max = inputs.iter().map(|i| i.array.max_w_lambda()).fold(0.0, f64::max);
+    let w_phase_rad = crate::gridding::w_phase(&geometry, w_max);
+    reasons.push(format!("the w-term turns phases by at most {w_phase_rad:.3} rad at the corners"));
+    let bytes_per_plane = 4 * nx * ny * (3 * 4 / 2 + 4);
+    let largest_scale_rad = 0.983 / l5;
+    Ok(ImagePlan { cell_rad, nx, ny, center, beam_rad, largest_scale_rad, max_uv_lambda, w_phase_rad, bytes_per_plane, reasons })
+}
+
+fn arcsec(rad: f64) -> String {
+    let a = rad / ARCSEC;
+    if a >= 10.0 { format!("{a:.0}arcsec") } else { format!("{a:.3}arcsec") }
+}
+
+/// Lengths of baselines, wavelengths, ascending.
+fn baselines(inputs: &[Input]) -> Result<Vec<f64>> {
+    let mut out = Vec::new();
+    for input in inputs {
+        let n = input.vis.n_blocks();
+        for i in (0..n).step_by(n.div_ceil(SAMPLED_BLOCKS).max(1)) {
+            let block = input.vis.read_block(i)?;
+            let per_metre = block.freq_hz.iter().sum::<f64>() / block.freq_hz.len().max(1) as f64 / C_M_S;
+            let flagged = |row: usize| block.flag_rfc.index_axis(ndarray::Axis(0), row).iter().all(|f| *f);
+            for (row, uvw) in block.uvw_m.rows().into_iter().enumerate() {
+                if block.antenna1[row] != block.antenna2[row] && !flagged(row) {
+                    out.push(uvw[0].hypot(uvw[1]) * per_metre);
+                }
+            }
+        }
+    }
+    out.retain(|l| *l > 0.0);
+    out.sort_by(f64::total_cmp);
+    if out.is_empty() { Err(ImagingError::NoVisibilities("every row looked at is flagged".into()).into()) } else { Ok(out) }
+}
+
+/// Middle of the pointings and the angles to cover, rad.
+fn extent(inputs: &[Input], options: &PlanOptions, notice: &dyn Reporter, reasons: &mut Vec<String>) -> Result<(Direction, (f64, f64))> {
+    let points = pointings(inputs, options.dish, notice)?;
+    let reach = points.iter().map(|p| p.beam.radius(options.pb_level, p.inputs[0].array.middle_hz())).fold(0.0, f64::max);
+    let first = points[0].inputs[0].center();
+    let offsets: Vec<(f64, f64)> =
+        points.iter().filter_map(|p| p.inputs[0].center().in_frame(first.frame)).map(|d| first.offset_to(d)).collect();
+    let range = |f: fn(&(f64, f64)) -> f64| {
+        let v: Vec<f64> = offsets.iter().map(f).collect();
+        (v.iter().copied().fold(f64::INFINITY, f64::min), v.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+    };
+    let ((e0, e1), (n0, n1)) = (range(|o| o.0), range(|o| o.1));
+    reasons.push(format!(
+        "{} pointing{} whose beams fall to {} at {}",
+        points.len(),
+        if points.len() == 1 { "" } else { "s" },
+        options.pb_level,
+        arcsec(reach)
+    ));
+    Ok((first.moved(0.5 * (e0 + e1), 0.5 * (n0 + n1)), (e1 - e0 + 2.0 * reach, n1 - n0 + 2.0 * reach)))
+}
+
+/// To two digits of which the second is 0 or 5, or one digit, downwards: 0.0637 -> 0.06, 0.0283 -> 0.025.
+fn rounded_down(cell_rad: f64) -> f64 {
+    let a = cell_rad / ARCSEC;
+    let decade = 10f64.powf(a.log10().floor());
+    let steps = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0];
+    steps.iter().rev().map(|s| s * decade).find(|s| *s <= a * (1.0 + 1e-9)).unwrap_or(decade) * ARCSEC
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_rounded_down_to_numbers_one_can_say() {
+        for (a, expected) in [(0.0637, 0.06), (0.0283, 0.025), (1.0, 1.0), (0.99, 0.8), (17.0, 15.0)] {
+            assert!((rounded_down(a * ARCSEC) / ARCSEC / expected - 1.0).abs() < 1e-9, "{a}");
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! An image from visibilities, whole: size, weights, dirty image, mask, CLEAN, restored image, primary beam.
+
+use ndarray::{Array2, Zip};
+
+use super::channel_axis::{axis_of_band, axis_of_grid, channel_grid};
+use super::clean::{MajorCycle, robust_noise};
+use super::mask_grid::mask_on_grid;
+use super::mosaic::{MosaicImager, Pointing, beam_image, pointings};
+use super::options::{Deconvolver, GridderName, ImageOptions, Mode, RestoringBeam};
+use super::plan::{PlanOptions, plan_image};
+use super::restore::{restore, smooth};
+use super::{
+    AutoMaskOptions, Choice, CleanOptions, Cleaned, Dirty, ImageSpec, Imager, ImagingError, Input, MaskPlan, PlaneSummary, Planes, Start,
+    StopReason, clean, common_beam, fit_beam, jvm_epsilon, parse_regions, regions_mask, signal_mask,
+};
+use crate::data::{Beam, Cube};
+use crate::error::{Error, Result};
+use crate::gridding::{Geometry, w_phase};
+use crate::notice::{Reporter, Warning};
+use crate::sky::{Celestial, Direction, Projection, SpectralAxis};
+use crate::units::ARCSEC;
+
+/// Where components may lie, as a user says it.
+#[derive(Debug, Clone)]
+pub enum MaskChoice {
+    /// Everywhere.
+    Everywhere,
+    /// In regions, CRTF or DS9.
+    Regions(String),
+    /// Where this mask is above 0; brought to the pixels and channels of the image.
+    Cube(Box<Cube>),
+    /// Where the primary beam is above a level.
+    PrimaryBeam(f64),
+    /// Where auto-multithresh finds emission.
+    Auto(AutoMaskOptions),
+    /// Where the dirty image is above `high` noises, and around that above `low` noises.
+    Signal {
+        /// Noises at the peak.
+        high: f64,
+        /// Noises at the edge.
+        low: f64,
+    },
+}
+
+/// An image and all that came about on the way to it.
+#[derive(Debug, Clone)]
+pub struct Imaged {
+    /// Pixels on the sky.
+    pub sky: Celestial,
+    /// Frequencies of the planes (of the first Taylor term).
+    pub spectral: SpectralAxis,
+    /// Taylor terms; 1 for all but mtmfs.
+    pub n_terms: usize,
+    /// Dirty image and PSF, with what is known of each plane.
+    pub dirty: Dirty,
+    /// Beam fitted to each plane's PSF; `None` where it is empty.
+    pub fitted: Vec<Option<Beam>>,
+    /// Model, residual, masks, record.
+    pub cleaned: Cleaned,
+    /// Beam of each restored plane.
+    pub beams: Vec<Option<Beam>>,
+    /// Restored image, Jy/beam; flat noise.
+    pub image: Vec<Array2<f32>>,
+    /// Primary beam of each plane; of a mosaic the square root of its relative weight.
+    pub pb: Vec<Array2<f32>>,
+    /// Weight of a mosaic.
+    pub weight: Option<Vec<Array2<f32>>>,
+    /// Spectral index, for two or more Taylor terms.
+    pub alpha: Option<Array2<f32>>,
+    /// The correction of Jorsater & van Moorsel, if asked for.
+    pub jvm: Option<Jvm>,
+    /// `standard`, `wproject` or `mosaic`.
+    pub gridder: &'static str,
+    /// Choices that were made, in sentences.
+    pub choices: Vec<String>,
+}
+
+/// Restored images with the correction of Jorsater & van Moorsel (1995).
+#[derive(Debug, Clone)]
+pub struct Jvm {
+    /// Volume of the clean beam over that of the dirty beam, plane by plane; 1 where it is not defined.
+    pub epsilon: Vec<f64>,
+    /// model ⊛ beam + ε residual.
+    pub image: Vec<Array2<f32>>,
+    /// model ⊛ (beam / √ε) + residual.
+    pub lowres: Vec<Array2<f32>>,
+    /// beam / √ε.
+    pub lowres_beams: Vec<Option<Beam>>,
+}
+
+/// Primary-beam corrected images are blank below this level unless the user chose one.
+const PBCOR_LIMIT: f64 = 0.1;
+/// Phase that the w-term may turn at the corner of an image before `auto` counts it, rad.
+const W_PHASE_LIMIT: f64 = 0.2;
+
+/// Makes an image of the visibilities.
+///
+/// `start` is a model to go on from, Jy/pixel, plane by plane. If the user interrupts the cleaning, `keep` is given the model
+/// after the last complete major cycle.
+pub fn image(
+    inputs: &[Input],
+    options: &ImageOptions,
+    cleaning: &CleanOptions,
+    mask: &MaskChoice,
+    start: Option<Vec<Array2<f32>>>,
+    keep: &dyn Fn(&Unfinished) -> Result<()>,
+    notice: &dyn Reporter,
+) -> Result<Imaged> {
+    options.check()?;
+    cleaning.check()?;
+    let points = pointings_of(inputs, options, notice)?;
+    let set_up = SetUp::new(inputs, &points, options, notice)?;
+    let mut engine = Engine::new(inputs, &points, &set_up, notice)?;
+    let dirty = engine.dirty(notice)?;
+    warn_of_small_image(&dirty, &set_up, notice);
+    let pb = engine.primary_beam(&set_up, &points)?;
+    let plan = set_up.mask(mask, &dirty, &pb, options)?;
+    let scales = scales(options, cleaning);
+    let choice = if options.deconvolver == Deconvolver::Clark { Choice::Clark } else { Choice::Chi2 };
+    let cleaned = match start {
+        Some(model) => Some(Start::model(set_up.checked_model(model)?, engine.major(), notice)?),
+        None => None,
+    };
+    let cleaned = clean(&dirty, set_up.n_terms, &plan, cleaned, &scales, choice, engine.major(), notice)?;
+    warn_of_bad_end(&cleaned, notice);
+    if cleaned.stop == StopReason::Interrupted {
+        keep(&Unfinished { sky: &set_up.sky, spectral: set_up.spectral(options, dirty.band_hz)?, model: &cleaned.model })?;
+        return Err(Error::interrupted());
+    }
+    finish(set_up, dirty, cleaned, pb, engine.weight(), options)
+}
+
+/// The model of a cleaning that was interrupted, after its last complete major cycle.
+#[derive(Debug)]
+pub struct Unfinished<'a> {
+    /// Pixels on the sky.
+    pub sky: &'a Celestial,
+    /// Frequencies of the planes.
+    pub spectral: SpectralAxis,
+    /// Model, Jy/pixel, plane by plane.
+    pub model: &'a [Array2<f32>],
+}
+
+/// Pointings with their beams; a dish diameter that the user gives replaces that of the sets.
+pub(super) fn pointings_of<'a>(inputs: &[Input<'a>], options: &ImageOptions, notice: &dyn Reporter) -> Result<Vec<Pointing<'a>>> {
+    if inputs.iter().all(|i| i.vis.n_rows() == 0) {
+        return Err(ImagingError::NoVisibilities("the selection is empty".into()).into());
+    }
+    pointings(inputs, options.dish, notice)
+}
+
+/// What an image will be, before any is made.
+pub(super) struct SetUp {
+    pub spec: ImageSpec,
+    pub sky: Celestial,
+    pub n_terms: usize,
+    gridder: GridderName,
+    choices: Vec<String>,
+    /// Frequency of the primary beam of the continuum, Hz.
+    middle_hz: f64,
+}
+
+impl SetUp {
+    pub fn new(inputs: &[Input], points: &[Pointing], options: &ImageOptions, notice: &dyn Reporter) -> Result<SetUp> {
+        let mut choices = Vec::new();
+        let (geometry, center) = geometry(inputs, points, options, &mut choices, notice)?;
+        let planes = planes(inputs, options, notice)?;
+        let w_max = inputs.iter().map(|i| i.array.max_w_lambda()).fold(0.0, f64::max);
+        let gridder = choose_gridder(points, options.gridder, w_phase(&geometry, w_max), &mut choices)?;
+        let fractional_bandwidth = match &planes {
+            Planes::Channels(grid) => (grid.range_hz().1 - grid.range_hz().0) / grid.freq_hz(grid.n_chan / 2),
+            _ => 0.0,
+        };
+        let with_w = gridder == GridderName::WProject || gridder == GridderName::Mosaic && w_phase(&geometry, w_max) > W_PHASE_LIMIT;
+        let spec = ImageSpec {
+            planes,
+            frame: options.frame.into(),
+            weighting: options.weighting(fractional_bandwidth)?,
+            accuracy: options.accuracy,
+            max_w_lambda: with_w.then_some(w_max),
+            cache_bytes: (options.memory.max(0.0) * 1e6) as usize,
+            weights_by_pointing: options.mosweight,
+            ..ImageSpec::continuum(geometry, center)
+        };
+        let sky = Celestial::simple(Projection::Sin { xi: 0.0, eta: 0.0 }, center, geometry.cell_rad, geometry.center)?;
+        let n_terms = if options.deconvolver == Deconvolver::Mtmfs { options.nterms } else { 1 };
+        let middle_hz = inputs.first().map_or(1e9, |i| i.array.middle_hz());
+        Ok(SetUp { spec, sky, n_terms, gridder, choices, middle_hz })
+    }
+
+    fn shape(&self) -> (usize, usize) {
+        (self.spec.geometry.ny, self.spec.geometry.nx)
+    }
+
+    /// Frequency of each image plane, Hz.
+    fn plane_hz(&self) -> Vec<f64> {
+        match &self.spec.planes {
+            Planes::Channels(grid) => (0..grid.n_chan).map(|c| grid.freq_hz(c)).collect(),
+            _ => vec![self.middle_hz; 1],
+        }
+    }
+
+    pub fn spectral(&self, options: &ImageOptions, band_hz: (f64, f64)) -> Result<SpectralAxis> {
+        match &self.spec.planes {
+            Planes::Channels(grid) => axis_of_grid(grid, options),
+            _ => axis_of_band(band_hz, options),
+        }
+    }
+
+    /// A start model of the right shape.
+    fn checked_model(&self, model: Vec<Array2<f32>>) -> Result<Vec<Array2<f32>>> {
+        let n = self.spec.planes.n_images();
+        if model.len() != n {
+            return Err(Error::user(format!("the start model has {} planes where the image has {n}", model.len())));
+        }
+        match model.iter().find(|m| m.dim() != self.shape()) {
+            Some(wrong) => Err(super::shape_error("start model", wrong.dim(), self.shape()).into()),
+            None => Ok(model.into_iter().map(|m| m.mapv(|v| if v.is_finite() { v } else { 0.0 })).collect()),
+        }
+    }
+
+    /// The masks that the user's words mean on this image.
+    pub fn mask(&self, choice: &MaskChoice, dirty: &Dirty, pb: &[Array2<f32>], options: &ImageOptions) -> Result<MaskPlan> {
+        let above = |level: f64| -> Vec<Array2<bool>> { pb.iter().map(|p| p.mapv(|v| f64::from(v) > level)).collect() };
+        let (ny, nx) = self.shape();
+        let masks = match choice {
+            MaskChoice::Everywhere => match options.pblimit {
+                Some(level) => above(level),
+                None => vec![Array2::from_elem((ny, nx), true)],
+            },
+            MaskChoice::Regions(text) => vec![regions_mask(&parse_regions(text, &self.sky)?, ny, nx)?],
+            MaskChoice::PrimaryBeam(level) => above(*level),
+            MaskChoice::Cube(mask) => mask_on_grid(mask, &self.sky, &self.spectral(options, dirty.band_hz)?, (ny, nx)),
+            MaskChoice::Signal { high, low } => {
+                let noise = robust_noise(dirty.image.iter().flat_map(|i| i.iter()));
+                let n = dirty.image.len() / self.n_terms;
+                let first: Vec<Array2<f32>> = dirty.image.iter().step_by(self.n_terms).cloned().collect();
+                signal_mask(&first, noise, *high, *low, n > 1)
+            }
+            MaskChoice::Auto(auto) => {
+                return Ok(MaskPlan::Auto { options: auto.clone(), within: above(options.pblimit.unwrap_or(0.0).max(0.0) - 1e-9) });
+            }
+        };
+        if masks.iter().any(|m| m.iter().any(|v| *v)) { Ok(MaskPlan::Fixed(masks)) } else { Err(ImagingError::EmptyMask.into()) }
+    }
+}
+
+/// Pixels and the direction of their middle, from the options or from the forecast.
+fn geometry(
+    inputs: &[Input],
+    points: &[Pointing],
+    options: &ImageOptions,
+    choices: &mut Vec<String>,
+    notice: &dyn Reporter,
+) -> Result<(Geometry, Direction)> {
+    let said_center = match options.phase_center.trim() {
+        "" => None,
+        text => {
+            let wrong = |value: String| ImagingError::Option {
+                name: "phase_center",
+                value,
+                expected: "a direction such as \"J2000 12h01m53.2s -18d52m30s\"",
+            };
+            Some(Direction::parse(text).map_err(wrong)?)
+        }
+    };
+    let single = !points.iter().any(|p| is_elsewhere(p, &points[0]));
+    let own_center = said_center.or_else(|| single.then(|| inputs[0].center()));
+    if let (Some(cell), [first, rest @ ..], Some(center)) = (options.cell, options.npix.0.as_slice(), own_center) {
+        return Ok((Geometry::centered(*first, rest.first().copied().unwrap_or(*first), cell.0), center));
+    }
+    let plan = plan_image(inputs, &PlanOptions { dish: options.dish, cell: options.cell, ..Default::default() }, notice)?;
+    choices.extend(plan.reasons);
+    let cell_rad = plan.cell_rad;
+    let (nx, ny) = match options.npix.0.as_slice() {
+        [] => (plan.nx, plan.ny),
+        [n] => (*n, *n),
+        [nx, ny, ..] => (*nx, *ny),
+    };
+    Ok((Geometry::centered(nx, ny, cell_rad), own_center.unwrap_or(plan.center)))
+}
+
+fn planes(inputs: &[Input], options: &ImageOptions, notice: &dyn Reporter) -> Result<Planes> {
+    Ok(match (options.mode, options.deconvolver) {
+        (Mode::Cube, _) => Planes::Channels(channel_grid(inputs, options, notice)?),
+        (Mode::Mfs, Deconvolver::Mtmfs) => {
+            let low = inputs.iter().map(|i| i.array.band_hz.0).fold(f64::INFINITY, f64::min);
+            let high = inputs.iter().map(|i| i.array.band_hz.1).fold(0.0, f64::max);
+            Planes::Taylor { n_terms: options.nterms, reference_hz: 0.5 * (low + high) }
+        }
+        (Mode::Mfs, _) => Planes::Continuum,
+    })
+}
+
+/// The gridder that is asked for, or the one that the pointings and the w-term need.
+fn choose_gridder(
+    points: &[Pointing],
+    wanted: GridderName,
+    w_phase_rad: f64,
+    choices: &mut Vec<String>,
+) -> Result<GridderName, ImagingError> {
+    if wanted != GridderName::Auto {
+        return Ok(wanted);
+    }
+    let (name, why) = if points.iter().any(|p| is_elsewhere(p, &points[0])) {
+        (GridderName::Mosaic, format!("there are {} pointings or kinds of dishes", points.len()))
+    } else if w_phase_rad > W_PHASE_LIMIT {
+        (GridderName::WProject, format!("the w-term turns phases by up to {w_phase_rad:.2} rad at the corners"))
+    } else {
+        (GridderName::Standard, format!("there is one pointing, and the w-term turns phases by no more than {w_phase_rad:.3} rad"))
+    };
+    choices.push(format!("gridder {}: {why}", gridder_text(name)));
+    Ok(name)
+}
+
+/// True if two pointings see the sky through noticeably different beams: another dish, or a fiftieth of the beam away.
+fn is_elsewhere(a: &Pointing, b: &Pointing) -> bool {
+    let (input, other) = (&a.inputs[0], &b.inputs[0]);
+    let reach = 0.02 * a.beam.radius(0.5, input.array.middle_hz());
+    let direction = input.center().in_frame(other.center().frame);
+    a.beam != b.beam || direction.is_none_or(|d| d.separation_rad(other.center()) > reach)
+}
+
+fn gridder_text(name: GridderName) -> &'static str {
+    match name {
+        GridderName::Auto => "auto",
+        GridderName::Standard => "standard",
+        GridderName::WProject => "wproject",
+        GridderName::Mosaic => "mosaic",
+    }
+}
+
+/// One field, or many.
+pub(super) enum Engine<'a> {
+    One(Imager<'a>),
+    Mosaic(MosaicImager<'a>),
+}
+
+impl<'a> Engine<'a> {
+    pub fn new(inputs: &'a [Input<'a>], points: &'a [Pointing<'a>], set_up: &SetUp, notice: &dyn Reporter) -> Result<Engine<'a>> {
+        if set_up.gridder != GridderName::Mosaic {
+            return Imager::new(inputs, set_up.spec.clone(), notice).map(Engine::One);
+        }
+        if set_up.n_terms > 1 {
+            let why = "Taylor terms of mosaics are not implemented".to_string();
+            return Err(ImagingError::Gridder { gridder: "mosaic", why }.into());
+        }
+        MosaicImager::new(inputs, points, set_up.spec.clone(), notice).map(Engine::Mosaic)
+    }
+
+    pub fn dirty(&mut self, notice: &dyn Reporter) -> Result<Dirty> {
+        match self {
+            Engine::One(imager) => imager.dirty(notice),
+            Engine::Mosaic(imager) => imager.dirty(notice),
+        }
+    }
+
+    pub fn major(&self) -> &dyn MajorCycle {
+        match self {
+            Engine::One(imager) => imager,
+            Engine::Mosaic(imager) => imager,
+        }
+    }
+
+    /// Primary beam of each plane; that of the first pointing where it is no mosaic.
+    pub fn primary_beam(&self, set_up: &SetUp, points: &[Pointing]) -> Result<Vec<Array2<f32>>> {
+        if let Engine::Mosaic(imager) = self {
+            return Ok(imager.primary_beam());
+        }
+        let first = points.first().ok_or_else(|| ImagingError::NoVisibilities("there is no pointing".into()))?;
+        let direction = first.inputs[0].center().in_frame(set_up.spec.center.frame);
+        let at = direction.and_then(|d| set_up.sky.pixel_from_sky(d)).unwrap_or(set_up.spec.geometry.center);
+        let geometry = Geometry { center: at, ..set_up.spec.geometry };
+        Ok(set_up.plane_hz().into_iter().map(|f| beam_image(&geometry, first.beam, f)).collect())
+    }
+
+    pub fn weight(&self) -> Option<Vec<Array2<f32>>> {
+        match self {
+            Engine::One(_) => None,
+            Engine::Mosaic(imager) => Some(imager.weight().iter().map(|w| w.mapv(|v| v as f32)).collect()),
+        }
+    }
+}
+
+fn scales(options: &ImageOptions, cleaning: &CleanOptions) -> CleanOptions {
+    let points_only = matches!(options.deconvolver, Deconvolver::Hogbom | Deconvolver::Clark);
+    CleanOptions { scales: if points_only { crate::units::List(vec![0.0]) } else { cleaning.scales.clone() }, ..cleaning.clone() }
+}
+
+fn warn_of_small_image(dirty: &Dirty, set_up: &SetUp, notice: &dyn Reporter) {
+    let (ny, nx) = set_up.shape();
+    let margin = |n: usize| n / 20 + 1;
+    let Some(plane) = dirty.image.first() else { return };
+    let best = plane.indexed_iter().fold(((0, 0), 0f32), |b, (i, v)| if v.abs() > b.1 { (i, v.abs()) } else { b });
+    let ((y, x), peak) = best;
+    let at_edge = y < margin(ny) || x < margin(nx) || y + margin(ny) >= ny || x + margin(nx) >= nx;
+    if at_edge && peak > 0.0 && f64::from(peak) > 6.0 * robust_noise(plane.iter()) {
+        let message = format!(
+            "the brightest pixel of the dirty image, ({x}, {y}), lies at its edge: the source may reach beyond {nx} x {ny} pixels of {:.4} arcsec",
+            set_up.spec.geometry.cell_rad / ARCSEC
+        );
+        notice.warn(
+            Warning::new("image-too-small", message)
+                .hint("emission outside the image is aliased into it by CLEAN: raise npix, or move phase_center"),
+        );
+    }
+}
+
+fn warn_of_bad_end(cleaned: &Cleaned, notice: &dyn Reporter) {
+    if cleaned.stop == StopReason::Diverged {
+        let message = "the residual grew while cleaning: the model of the best cycle is kept";
+        notice.warn(Warning::new("clean-diverged", message).hint("lower gain, raise cyclefactor, or mask the source"));
+    }
+}
+
+/// Restored images, corrections, and what they stand on.
+pub(super) fn finish(
+    set_up: SetUp,
+    dirty: Dirty,
+    cleaned: Cleaned,
+    pb: Vec<Array2<f32>>,
+    weight: Option<Vec<Array2<f32>>>,
+    options: &ImageOptions,
+) -> Result<Imaged> {
+    let cell_rad = set_up.spec.geometry.cell_rad;
+    let n_planes = set_up.spec.planes.n_images();
+    let fitted: Vec<Option<Beam>> =
+        (0..n_planes).map(|i| if set_up.n_terms > 1 { 0 } else { i }).map(|i| fit_beam(dirty.psf[i].view(), cell_rad).ok()).collect();
+    if fitted.iter().all(Option::is_none) {
+        fit_beam(dirty.psf[0].view(), cell_rad)?;
+    }
+    let beams = restoring_beams(&fitted, options)?;
+    let residual =
+        if set_up.n_terms > 1 { principal_solution(&dirty, &cleaned.residual, set_up.n_terms) } else { cleaned.residual.clone() };
+    let image = restored(&cleaned.model, &residual, &beams, cell_rad)?;
+    let alpha = (set_up.n_terms > 1).then(|| spectral_index(&image, &residual[0]));
+    let jvm = if options.jvm { Some(jvm(&dirty, &cleaned.model, &residual, &beams, cell_rad)?) } else { None };
+    let spectral = set_up.spectral(options, dirty.band_hz)?;
+    Ok(Imaged {
+        sky: set_up.sky,
+        spectral,
+        n_terms: set_up.n_terms,
+        fitted,
+        beams,
+        image,
+        pb,
+        weight,
+        alpha,
+        jvm,
+        gridder: gridder_text(set_up.gridder),
+        choices: set_up.choices,
+        dirty,
+        cleaned,
+    })
+}
+
+fn restoring_beams(fitted: &[Option<Beam>], options: &ImageOptions) -> Result<Vec<Option<Beam>>> {
+    let known: Vec<Beam> = fitted.iter().flatten().copied().collect();
+    let same = |beam: Beam| fitted.iter().map(|f| f.map(|_| beam)).collect();
+    Ok(match options.restoring_beam()? {
+        RestoringBeam::Own => fitted.to_vec(),
+        RestoringBeam::Given(beam) => same(beam),
+        RestoringBeam::Common => {
+            let beam = common_beam(&known).ok_or_else(|| ImagingError::BeamFit("the planes have no common beam".into()))?;
+            same(beam)
+        }
+    })
+}
+
+fn restored(model: &[Array2<f32>], residual: &[Array2<f32>], beams: &[Option<Beam>], cell_rad: f64) -> Result<Vec<Array2<f32>>> {
+    let one = |((model, residual), beam): ((&Array2<f32>, &Array2<f32>), &Option<Beam>)| match beam {
+        Some(beam) => Ok(restore(model.view(), residual.view(), *beam, cell_rad)?),
+        None => Ok(residual.clone()),
+    };
+    model.iter().zip(residual).zip(beams).map(one).collect()
+}
+
+/// Residuals of Taylor terms as the terms of the sky that they would be: the inverse of the peaks of the PSFs applied to
+/// each pixel (Rau & Cornwell 2011, section 3.4).
+fn principal_solution(dirty: &Dirty, residual: &[Array2<f32>], n_terms: usize) -> Vec<Array2<f32>> {
+    let inverse = super::clean::inverse_of_psf_peaks(&dirty.psf, n_terms);
+    let term = |t: usize| {
+        let mut out = Array2::zeros(residual[0].dim());
+        for (h, r) in inverse[t].iter().zip(residual) {
+            Zip::from(&mut out).and(r).for_each(|o: &mut f32, r| *o += *h as f32 * r);
+        }
+        out
+    };
+    (0..n_terms).map(term).collect()
+}
+
+/// tt1 / tt0 where tt0 is above ten times the residual's noise, else blank.
+fn spectral_index(image: &[Array2<f32>], residual: &Array2<f32>) -> Array2<f32> {
+    let limit = 10.0 * robust_noise(residual.iter());
+    let index = |t0: &f32, t1: &f32| if f64::from(*t0) > limit { t1 / t0 } else { f32::NAN };
+    Zip::from(&image[0]).and(&image[1]).map_collect(index)
+}
+
+fn jvm(dirty: &Dirty, model: &[Array2<f32>], residual: &[Array2<f32>], beams: &[Option<Beam>], cell_rad: f64) -> Result<Jvm> {
+    let n_psfs = dirty.psf.len();
+    let mut out = Jvm { epsilon: Vec::new(), image: Vec::new(), lowres: Vec::new(), lowres_beams: Vec::new() };
+    for (i, beam) in beams.iter().enumerate() {
+        let psf = &dirty.psf[if model.len() == n_psfs { i } else { 0 }];
+        let epsilon = beam.and_then(|b| jvm_epsilon(psf.view(), b, cell_rad)).unwrap_or(1.0);
+        let wide = beam.and_then(|b| {
+            let k = epsilon.sqrt();
+            Beam::new(b.bmaj_rad() / k, b.bmin_rad() / k, b.bpa_rad()).ok()
+        });
+        let scaled = residual[i].mapv(|v| v * epsilon as f32);
+        out.image.push(match beam {
+            Some(beam) => smooth(model[i].view(), *beam, cell_rad) + scaled,
+            None => scaled,
+        });
+        out.lowres.push(match wide {
+            Some(wide) => smooth(model[i].view(), wide, cell_rad) + &residual[i],
+            None => residual[i].clone(),
+        });
+        out.epsilon.push(epsilon);
+        out.lowres_beams.push(wide);
+    }
+    Ok(out)
+}
+
+impl Imaged {
+    /// The image divided by the primary beam, blank where that is too low.
+    pub fn corrected(&self, image: &[Array2<f32>], options: &ImageOptions) -> Vec<Array2<f32>> {
+        let limit = options.pblimit.unwrap_or(PBCOR_LIMIT) as f32;
+        let divide = |(i, plane): (usize, &Array2<f32>)| {
+            let pb = &self.pb[i.min(self.pb.len() - 1)];
+            Zip::from(plane).and(pb).map_collect(|v, b| if *b >= limit && *b > 0.0 { v / b } else { f32::NAN })
+        };
+        image.iter().enumerate().map(divide).collect()
+    }
+
+    /// Planes blank where the primary beam is below the user's limit; as they are where there is none.
+    pub fn blanked(&self, planes: &[Array2<f32>], options: &ImageOptions) -> Vec<Array2<f32>> {
+        let Some(limit) = options.pblimit else { return planes.to_vec() };
+        let blank = |(i, plane): (usize, &Array2<f32>)| {
+            let pb = &self.pb[i.min(self.pb.len() - 1)];
+            Zip::from(plane).and(pb).map_collect(|v, b| if f64::from(*b) >= limit { *v } else { f32::NAN })
+        };
+        planes.iter().enumerate().map(blank).collect()
+    }
+
+    /// What is known of each plane.
+    pub fn planes(&self) -> &[PlaneSummary] {
+        &self.dirty.planes
+    }
+}

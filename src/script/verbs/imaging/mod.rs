@@ -1,0 +1,31 @@
+//! Imaging: forecast, images, masks, statistics and their figures.
+
+use crate::script::verb::Verb;
+
+mod figures;
+mod image;
+mod keplerian;
+mod mask;
+mod open;
+mod phangs;
+mod plan;
+mod predict;
+mod products;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+/// The verbs of this group.
+pub static VERBS: &[&Verb] = &[
+    &plan::PLAN_IMAGE,
+    &image::IMAGE,
+    &phangs::IMAGE_PHANGS,
+    &stats::IMAGE_STATS,
+    &keplerian::KEPLERIAN_MASK,
+    &predict::PREDICT,
+    &figures::PLOT_IMAGE,
+    &figures::PLOT_PSF,
+    &figures::PLOT_RESIDUAL,
+    &figures::PLOT_CONVERGENCE,
+    &figures::PLOT_CHANNELS,
+];

@@ -1,0 +1,180 @@
+//! Images of the shared simulated sets against those that CASA 6.7 made of them; each JSON beside them holds the call.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ndarray::{Array2, Array3, s};
+use serde_json::json;
+
+use super::open::Pointings;
+use crate::data::Beam;
+use crate::fits::{ReadOptions, read_cube};
+use crate::imaging::{CleanOptions, ImageOptions, Imaged, MaskChoice, fit_beam, image};
+use crate::ms::select::Selection;
+use crate::notice::Quiet;
+use crate::options::Options;
+use crate::script::verbs::SetArg;
+use crate::testdata::shared;
+use crate::units::ARCSEC;
+
+/// Unpacks sets of a simulated case; `None`, saying so, where the shared data are absent.
+fn sets(case: &str, names: &[&str]) -> Option<(tempfile::TempDir, Vec<SetArg>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut out = Vec::new();
+    for name in names {
+        let archive = shared(&format!("sim/{case}/{name}.ms.tar.gz"))?;
+        assert!(Command::new("tar").arg("xzf").arg(archive).arg("-C").arg(folder.path()).status().unwrap().success());
+        let path = folder.path().join(format!("{name}.ms"));
+        out.push(SetArg { text: path.display().to_string(), path, block: None });
+    }
+    Some((folder, out))
+}
+
+fn options<O: Options>(given: serde_json::Value) -> O {
+    O::from_given("test", given.as_object().cloned().unwrap_or_default()).unwrap()
+}
+
+fn make(sets: &[SetArg], selection: serde_json::Value, given: serde_json::Value, cleaning: serde_json::Value, mask: &MaskChoice) -> Imaged {
+    let pointings = Pointings::open(sets, &options::<Selection>(selection)).unwrap();
+    image(
+        &pointings.inputs(),
+        &options::<ImageOptions>(given),
+        &options::<CleanOptions>(cleaning),
+        mask,
+        None,
+        &|_| Ok(()),
+        &Quiet::default(),
+    )
+    .unwrap()
+}
+
+/// Values [chan, y, x] and the beam of a reference image.
+fn reference(name: &str) -> Option<(Array3<f32>, Option<Beam>)> {
+    let path: PathBuf = shared(&format!("reference/casa_images_small/{name}.fits.gz"))?;
+    Some(read(&path))
+}
+
+fn read(path: &Path) -> (Array3<f32>, Option<Beam>) {
+    let cube = read_cube(path, &ReadOptions::default(), &Quiet::default()).unwrap();
+    let beam = cube.info().beams().of_channel(cube.info().n_chan() / 2);
+    (cube.into_parts().1, beam)
+}
+
+/// Largest difference over the peak, in the inner half of every plane that both have.
+fn difference(ours: &[Array2<f32>], casa: &Array3<f32>) -> f64 {
+    assert_eq!((ours.len(), ours[0].nrows(), ours[0].ncols()), casa.dim());
+    let (_, ny, nx) = casa.dim();
+    let inner = s![ny / 4..3 * ny / 4, nx / 4..3 * nx / 4];
+    let peak = casa.iter().filter(|v| v.is_finite()).fold(0f32, |m, v| m.max(v.abs()));
+    let mut worst = 0f32;
+    for (ours, casa) in ours.iter().zip(casa.outer_iter()) {
+        for (a, b) in ours.slice(inner).iter().zip(casa.slice(inner)) {
+            if b.is_finite() {
+                worst = worst.max((a - b).abs());
+            }
+        }
+    }
+    f64::from(worst / peak)
+}
+
+fn assert_near(what: &str, found: f64, limit: f64) {
+    println!("{what}: max|difference|/peak in the inner half {found:.2e}, limit {limit:.1e}");
+    assert!(found <= limit, "{what}: {found:e} is more than {limit:e}");
+}
+
+fn assert_same_beam(what: &str, ours: Option<Beam>, casa: Option<Beam>) {
+    let (a, b) = (ours.unwrap(), casa.unwrap());
+    println!("{what}: beam {a}, CASA {b}");
+    assert!((a.bmaj_rad() / b.bmaj_rad() - 1.0).abs() < 0.01 && (a.bmin_rad() / b.bmin_rad() - 1.0).abs() < 0.01, "{what}: {a} {b}");
+}
+
+/// Our fit to CASA's PSF: its own one has three pixels to go by where the beam is a pixel and a half wide (0.10 arcsec for 1.03).
+fn fitted(psf: &Array3<f32>, plane: usize) -> Option<Beam> {
+    fit_beam(psf.index_axis(ndarray::Axis(0), plane), 0.6 * ARCSEC).ok()
+}
+
+/// The limits are what CASA and ducc0 differ by on this case (12 antennas), a little widened.
+#[test]
+fn continuum_dirty_images_and_psfs_agree_with_casa() {
+    let Some((_folder, sets)) = sets("align_tiny", &["LB1"]) else { return };
+    for (name, weighting, limit) in [("natural", "natural", 4e-4), ("briggs05", "briggs", 7e-4)] {
+        let Some((casa, beam)) = reference(&format!("cont_dirty_{name}.image")) else { return };
+        let Some((casa_psf, _)) = reference(&format!("cont_dirty_{name}.psf")) else { return };
+        let given = json!({ "cell": "0.02arcsec", "npix": 512, "weighting": weighting, "gridder": "standard" });
+        let ours = make(&sets, json!({ "spw": 0, "datacolumn": "data" }), given, json!({}), &MaskChoice::Everywhere);
+        assert_near(&format!("{name} dirty image"), difference(&ours.dirty.image, &casa), limit);
+        assert_near(&format!("{name} psf"), difference(&ours.dirty.psf, &casa_psf), limit);
+        assert_same_beam(name, ours.beams[0], beam);
+        let Some((casa_pb, _)) = reference(&format!("cont_dirty_{name}.pb")) else { return };
+        assert_near(&format!("{name} primary beam"), difference(&ours.pb, &casa_pb), 1e-3);
+    }
+}
+
+/// One field of a line set, natural weights, linear interpolation to LSRK channels.
+#[test]
+fn a_dirty_cube_agrees_with_casa() {
+    let Some((_folder, sets)) = sets("line_small", &["tm1"]) else { return };
+    let (Some((casa, _)), Some((casa_psf, _))) = (reference("cube_tm1_std.image"), reference("cube_tm1_std.psf")) else { return };
+    let given = json!({ "cell": "0.6arcsec", "npix": 162, "weighting": "natural", "gridder": "standard", "mode": "cube", "start": "1343km/s",
+                        "width": "5km/s", "nchan": 52, "rest_freq": "230.538GHz", "phase_center": "J2000 39.1deg -10.85deg" });
+    let ours = make(&sets, json!({ "spw": 0, "field": "gal_0", "datacolumn": "data" }), given, json!({}), &MaskChoice::Everywhere);
+    assert_near("cube", difference(&ours.dirty.image, &casa), 1e-2);
+    assert_near("cube psf", difference(&ours.dirty.psf, &casa_psf), 1e-2);
+    assert_same_beam("cube", ours.beams[26], fitted(&casa_psf, 26));
+}
+
+/// Two arrays, all fields, Briggs weights over the whole cube: CASA's mosaic gridder convolves with the primary beam in the
+/// uv plane, ours multiplies in the image.
+#[test]
+fn a_joint_mosaic_agrees_with_casa() {
+    let Some((_folder, sets)) = sets("line_small", &["tm1", "aca"]) else { return };
+    let (Some((casa, _)), Some((casa_pb, _))) = (reference("cube_dirty_briggs05.image"), reference("cube_dirty_briggs05.pb")) else {
+        return;
+    };
+    let given = json!({ "cell": "0.6arcsec", "npix": 162, "robust": 0.5, "mode": "cube", "start": "1343km/s", "width": "5km/s", "nchan": 52,
+                        "rest_freq": "230.538GHz", "phase_center": "J2000 39.1deg -10.85deg", "per_channel_density": false, "mosweight": false });
+    let ours = make(&sets, json!({ "spw": 0, "datacolumn": "data" }), given, json!({}), &MaskChoice::Everywhere);
+    assert_eq!(ours.gridder, "mosaic");
+    assert_near("mosaic", difference(&ours.dirty.image, &casa), 3e-2);
+    assert_near("mosaic weight", difference(&ours.pb, &casa_pb), 2e-2);
+    let Some((casa_psf, _)) = reference("cube_dirty_briggs05.psf") else { return };
+    assert_same_beam("mosaic", ours.beams[26], fitted(&casa_psf, 26));
+}
+
+/// Runs a script in a project folder; the message of its error.
+fn message_of(project: &Path, script: &str) -> String {
+    use crate::script::context::{Context, Memory, Setup};
+    use crate::script::engine::{self, Script};
+    let context = Context::new(Setup::new(project, "messages", std::sync::Arc::new(Memory::default()))).unwrap();
+    let result = engine::run(&Script::new("messages.rhai", script), &std::sync::Arc::new(context));
+    result.map(|_| "no error".to_string()).unwrap_or_else(|e| e.error.message)
+}
+
+#[test]
+fn bad_input_is_refused_in_words_and_nothing_is_written() {
+    let project = tempfile::tempdir().unwrap();
+    let make = "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 6, integrations: 3 });\n";
+    assert_eq!(message_of(project.path(), make), "no error");
+    std::fs::write(project.path().join("there.image.fits"), "someone's").unwrap();
+    for (prefix, options, says) in [
+        ("x", "cell: \"0.5arcsec\", npix: 64", "cell 0.5000arcsec is too coarse: baselines reach"),
+        ("x", "npix: 64, robust: 3", "`robust` is 3; expected a number from -2 to 2"),
+        ("x", "npix: 64, niter: 10, mask: \"circle[[900pix, 900pix], 3pix]\"", "the mask has no pixel inside the image"),
+        ("x", "npix: 64, niter: 10, mask: \"blob[[1pix, 2pix], 3pix]\"", "region \"blob"),
+        ("x", "npix: 64, uvrange: \">900Mlambda\"", "uvrange"),
+        ("x", "npix: 64, mode: \"cube\", start: \"1km/s\"", "velocities need a rest frequency"),
+        ("x", "npix: 64, mode: \"cube\", start: \"90000km/s\", width: \"1km/s\", nchan: 2, rest_freq: \"218GHz\"", "the cube's channels"),
+        ("x", "npix: 64, start_model: \"demo/truth.json\"", ""),
+        ("x", "npix: 64, phase_center: \"somewhere\"", "`phase_center`"),
+        ("x", "npix: 64, nitre: 5", "`image` has no option `nitre`; did you mean `niter`"),
+        ("there", "npix: 64", ""),
+    ] {
+        let cell = if options.contains("cell") { "" } else { ", cell: \"0.03arcsec\"" };
+        let message = message_of(project.path(), &format!("{make}image(s.long, \"{prefix}\", #{{ spw: 0, {options}{cell} }})"));
+        println!("{options}: {message}");
+        assert!(message != "no error" && message.contains(says), "{options}: {message}");
+    }
+    let made: Vec<_> = std::fs::read_dir(project.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert!(made.iter().all(|f| !f.to_string_lossy().starts_with("x.") && !f.to_string_lossy().contains("unfinished")), "{made:?}");
+    assert_eq!(std::fs::read_to_string(project.path().join("there.image.fits")).unwrap(), "someone's");
+}
