@@ -288,7 +288,14 @@ fn candidate_specs(
     });
     let mut specs = specs.collect::<Result<Vec<_>, _>>()?;
     specs.dedup();
-    Ok((specs, None))
+    // The middle cell of a small grid is a larger part of it: the pixel that the baselines need is then smaller.
+    let longest = max_r.max(max_b);
+    let (fits, small): (Vec<_>, Vec<_>) = specs.into_iter().partition(|s| s.index(longest) <= s.max_index());
+    match (fits.is_empty(), options.cell, small.last()) {
+        (true, Some(_), Some(spec)) => Err(spec.too_coarse(block.name(), longest).into()),
+        (true, _, _) => Ok((vec![UvGridSpec::for_field(fields[0] * fringe, longest)?], None)),
+        _ => Ok((fits, None)),
+    }
 }
 
 /// Another place of the field that fits nearly as well.

@@ -24,7 +24,9 @@ pub struct MapComparison {
     pub scatter: f64,
 }
 
-/// Compares a map with another on its grid.
+/// Compares a map with another on its grid, where the other is at least `min_snr` times the error.
+///
+/// A cut on the map itself would prefer pixels that noise has raised.
 pub fn compare_maps(map: &Image, other: &Image, error: Option<&Image>, min_snr: f64) -> Result<MapComparison> {
     let shape = map.data().dim();
     for (what, image) in [("other map", Some(other)), ("error map", error)] {
@@ -36,7 +38,7 @@ pub fn compare_maps(map: &Image, other: &Image, error: Option<&Image>, min_snr: 
     for ((y, x), a) in map.data().indexed_iter() {
         let (a, b) = (f64::from(*a), f64::from(other.data()[[y, x]]));
         let e = error.map(|e| f64::from(e.data()[[y, x]]));
-        if !a.is_finite() || !b.is_finite() || e.is_some_and(|e| !(a.abs() >= min_snr * e)) {
+        if !a.is_finite() || !b.is_finite() || e.is_some_and(|e| !(b.abs() >= min_snr * e)) {
             continue;
         }
         difference.push(a - b);

@@ -4,6 +4,11 @@
 static SCRIPTS: &[(&str, &str)] = &[
     ("step2_phase_alignment.rhai", include_str!("../../scripts/step2_phase_alignment.rhai")),
     ("apply_shifts.rhai", include_str!("../../scripts/apply_shifts.rhai")),
+    ("step5_image_continuum.rhai", include_str!("../../scripts/step5_image_continuum.rhai")),
+    ("step5_image_lines.rhai", include_str!("../../scripts/step5_image_lines.rhai")),
+    ("image_cube_phangs.rhai", include_str!("../../scripts/image_cube_phangs.rhai")),
+    ("derived_products.rhai", include_str!("../../scripts/derived_products.rhai")),
+    ("cube_analysis.rhai", include_str!("../../scripts/cube_analysis.rhai")),
 ];
 
 /// The text of a built-in script.

@@ -1,12 +1,10 @@
-//! Figures of images: sky with beam and contours, PSF, residual, convergence, channel maps.
+//! Figures of images: sky with beam and contours, PSF, residual, convergence.
 
-mod channels;
 mod convergence;
 mod psf;
 mod residual;
 mod sky;
 
-pub use channels::ChannelMapsFigure;
 pub use convergence::{ConvergenceFigure, CycleState};
 pub use psf::PsfFigure;
 pub use residual::ResidualFigure;

@@ -116,7 +116,9 @@ pub(super) fn peak_row(
         if frame.compat == Compat::Phangs || !(sigma > 0.0) {
             continue;
         }
-        (b.z.clear(), b.t.clear(), b.s.clear());
+        b.z.clear();
+        b.t.clear();
+        b.s.clear();
         let limit = b.best[x] - NEAR * sigma;
         for (i, z) in channels.clone().enumerate() {
             let v = if window.is_some() { b.means[i * nx + x] } else { block[[z, i_row, x]] };

@@ -12,7 +12,7 @@ use crate::imaging::{psf_sidelobes, robust_noise};
 use crate::notice::Reporter;
 use crate::options;
 use crate::options::Options;
-use crate::plot::imaging::{ChannelMapsFigure, ConvergenceFigure, CycleState, PsfFigure, ResidualFigure, SkyFigure};
+use crate::plot::imaging::{ConvergenceFigure, CycleState, PsfFigure, ResidualFigure, SkyFigure};
 use crate::plot::{SkyImage, mark};
 use crate::script::verb::{Effects, Example, Input, InputKind, Verb, check_options, defaults};
 use crate::script::verbs::figures::show;
@@ -31,22 +31,6 @@ options! {
         ["1"] contours: List<f64> = List(vec![]),
         /// Noise, Jy/beam; automatic is measured (median deviation).
         ["Jy/beam"] noise: Option<f64> = None,
-    }
-}
-
-options! {
-    /// Which channels are shown.
-    pub struct PlotChannelsOptions {
-        /// Title; the name of the file by default.
-        [""] title: String = String::new(),
-        /// Side of the part around the middle that is shown; automatic is all of it.
-        ["arcsec"] size: Option<Angle> = None,
-        /// First channel, from 0.
-        ["1"] first: usize = 0,
-        /// Last channel; automatic is the last of all.
-        ["1"] last: Option<usize> = None,
-        /// Panels at most: channels are left out evenly.
-        ["1"] most: usize = 16,
     }
 }
 
@@ -179,52 +163,6 @@ pub static PLOT_CONVERGENCE: Verb = Verb {
     },
     ..Verb::EMPTY
 };
-
-pub static PLOT_CHANNELS: Verb = Verb {
-    name: "plot_channels",
-    group: "Figures",
-    summary: "Shows channels of a cube side by side, with their velocities.",
-    inputs: FILE_AND_PNG,
-    options: &[PlotChannelsOptions::PARAMS],
-    defaults: defaults::<PlotChannelsOptions>,
-    returns: RETURNS,
-    effects: Effects::Shows,
-    examples: &[Example {
-        title: "The channels of a continuum window.",
-        script: "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 6, integrations: 3 });\nlet i = image(s.long, \"cube\", #{ spw: 0, mode: \"cube\", cell: \"0.03arcsec\", npix: 64 });\nplot_channels(i.files.image, \"channels.png\").figure",
-        result: "channels.png",
-        tolerance: 0.0,
-    }],
-    check: check_options::<PlotChannelsOptions>,
-    run: |call, work| {
-        let options = call.options::<PlotChannelsOptions>()?;
-        let path = call.path_in(0)?;
-        let cube = read_cube(&path, &ReadOptions::default(), work.notice)?;
-        let figure = channel_maps(&cube, &path, &options).map_err(|e| e.at(&path))?;
-        show(call, work, 1, &figure)
-    },
-    ..Verb::EMPTY
-};
-
-fn channel_maps(cube: &Cube, path: &Path, options: &PlotChannelsOptions) -> Result<ChannelMapsFigure> {
-    let n_chan = cube.info().n_chan();
-    let last = options.last.unwrap_or(n_chan - 1).min(n_chan - 1);
-    if options.first > last {
-        return Err(Error::user(format!("channel {} is not among the {n_chan} of the cube", options.first)));
-    }
-    let n = last - options.first + 1;
-    let shown = n.min(options.most.max(1));
-    let channels = (0..shown).map(|i| options.first + if shown > 1 { i * (n - 1) / (shown - 1) } else { 0 });
-    let spectral = cube.info().spectral();
-    let name = |c: usize| match spectral.velocity_kms(c as f64) {
-        // No minus before a velocity that is shown as zero.
-        Ok(v) => format!("{:.2} km/s", if v.abs() < 5e-3 { 0.0 } else { v }),
-        Err(_) => format!("channel {c}"),
-    };
-    let planes = channels.map(|c| (sky_image(cube, c, options.size), name(c))).collect();
-    let title = if options.title.is_empty() { file_name(path) } else { options.title.clone() };
-    Ok(ChannelMapsFigure { planes, title, noise: robust_noise(cube.data().iter()) })
-}
 
 /// A plane of a file, ready to be drawn.
 struct Shown {

@@ -27,5 +27,4 @@ pub static VERBS: &[&Verb] = &[
     &figures::PLOT_PSF,
     &figures::PLOT_RESIDUAL,
     &figures::PLOT_CONVERGENCE,
-    &figures::PLOT_CHANNELS,
 ];

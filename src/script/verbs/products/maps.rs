@@ -387,7 +387,7 @@ static COMPARE_MAPS: Verb = Verb {
 crate::options! {
     /// Which pixels are compared.
     pub struct CompareOptions {
-        /// Only pixels with at least this ratio of map and error.
+        /// Only pixels where the other map is at least this many errors.
         ["1"] min_snr: f64 = 0.0,
     }
 }
