@@ -194,7 +194,7 @@ pub fn find_offset(
         // Sparse arrays share cells only where these are large; their field is smaller then, too.
         let coarse = candidates(reference, block, options, &COARSE, notice)?;
         let better = tried.start.is_none() || coarse.start.is_some_and(|s| s.distrust().is_none());
-        tried = if better && coarse.start.is_some() { coarse } else { tried };
+        tried = if better && coarse.start.is_some() { coarse.with_errors_from_misfit() } else { tried };
     }
     tried.reference[0].counts().report(reference.name(), notice);
     tried.block[0].counts().report(block.name(), notice);
@@ -230,6 +230,13 @@ struct Candidates {
     shared: usize,
     /// `None` where too few cells are shared.
     start: Option<Start>,
+}
+
+impl Candidates {
+    fn with_errors_from_misfit(mut self) -> Candidates {
+        self.start = self.start.map(|s| Start { large_cells: true, ..s });
+        self
+    }
 }
 
 fn candidates(
@@ -316,6 +323,8 @@ struct Start {
     rival: Option<Rival>,
     /// Cells that both have on the grid that was searched.
     shared: usize,
+    /// Cells so large that the source changes across them: the misfit counts as noise.
+    large_cells: bool,
 }
 
 impl Start {
@@ -332,20 +341,20 @@ fn global_start(shared: &[Pair], spec: &UvGridSpec, options: &FindOffsetOptions)
     let radius = options.search.map_or(f64::INFINITY, |a| a.0);
     let peaks = pair::search(shared, spec.cell_lambda(), radius, 6);
     let Some(first) = peaks.first() else {
-        return Start { x: [0.0; 2], chance: Chance::NONE, ambiguity: 1.0, rival: None, shared: shared.len() };
+        return Start { x: [0.0; 2], chance: Chance::NONE, ambiguity: 1.0, rival: None, shared: shared.len(), large_cells: false };
     };
     let ambiguity = peaks.get(1).map_or(0.0, |p| p.height / first.height);
     let mut refined: Vec<PairFit> = peaks.iter().filter_map(|p| pair::fit_complex(shared, p.x)).collect();
     refined.sort_by(|a, b| a.chi2.total_cmp(&b.chi2));
     let Some(best) = refined.first() else {
-        return Start { x: first.x, chance: Chance::NONE, ambiguity, rival: None, shared: shared.len() };
+        return Start { x: first.x, chance: Chance::NONE, ambiguity, rival: None, shared: shared.len(), large_cells: false };
     };
     let distance = |f: &PairFit| (f.x[0] - best.x[0]).hypot(f.x[1] - best.x[1]);
     // Two starts that end in one minimum are one place.
     let other = refined.iter().find(|f| distance(f) > pair::step_limit(shared));
     let rival = other.map(|f| Rival { distance_rad: distance(f), chi2_excess: (f.chi2 - best.chi2) / best.chi2_reduced().max(1.0) });
     let chance = chance(shared, best.x, |p| pair::weight(p, best.amplitude), searched_area(radius, spec.cell_lambda()));
-    Start { x: best.x, chance, ambiguity, rival, shared: shared.len() }
+    Start { x: best.x, chance, ambiguity, rival, shared: shared.len(), large_cells: false }
 }
 
 fn fit(shared: &[Pair], start: [f64; 2], objective: Objective) -> Option<PairFit> {
@@ -434,7 +443,7 @@ fn report(
         converged: false,
     };
     let result = |f: &PairFit, npix: usize, shared: usize| {
-        let [xx, _, yy] = f.covariance(variance_factor(f, options));
+        let [xx, _, yy] = f.covariance(variance_factor(f, options, start.large_cells));
         NpixResult {
             npix,
             offset: Offset::from_lm(center, refined.taken_out[0] + f.x[0], refined.taken_out[1] + f.x[1]),
@@ -452,7 +461,7 @@ fn report(
         Objective::Complex => pair::fit_phase(shared, last.x),
         Objective::Phase => pair::fit_complex(shared, last.x),
     };
-    let covariance = last.covariance(variance_factor(&last, options));
+    let covariance = last.covariance(variance_factor(&last, options, start.large_cells));
     let (converged, reason) = verdict(&refined, &last, start);
     let out = OffsetFit {
         reference: reference[chosen].name().to_string(),
@@ -486,13 +495,16 @@ fn report(
         inflation: pair::determinant(covariance) / pair::determinant(last.curvature),
         is_compat: false,
     };
-    warn(&out, options, notice);
+    if !start.large_cells {
+        warn(&out, options, notice);
+    }
     out
 }
 
 /// What the variances have to be multiplied by.
-fn variance_factor(fit: &PairFit, options: &FindOffsetOptions) -> f64 {
+fn variance_factor(fit: &PairFit, options: &FindOffsetOptions, large_cells: bool) -> f64 {
     match options.sigma {
+        SigmaFrom::Weights if large_cells => fit.chi2_reduced().max(1.0),
         SigmaFrom::Weights => 1.0,
         SigmaFrom::Scatter => fit.chi2_reduced(),
     }
@@ -517,7 +529,8 @@ fn verdict(refined: &Refined, last: &PairFit, start: Start) -> (bool, String) {
         let left = last.x[0].hypot(last.x[1]) / MAS;
         return (false, format!("{left:.3} mas are left after {} passes", refined.passes));
     }
-    (true, format!("settled after {} passes", refined.passes))
+    let how = if start.large_cells { "; large uv cells were needed, and their misfit counts in the errors" } else { "" };
+    (true, format!("settled after {} passes{how}", refined.passes))
 }
 
 pub(super) fn by_chance(expected: f64, places: f64, shared: usize) -> String {
