@@ -23,6 +23,43 @@ pub fn alone<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
+/// Runs `body`, which writes tables, with no other use of casacore in this process, and with fresh memory zeroed.
+///
+/// casacore leaves gaps between arrays of one cell as its buffers had them: without this the same set has other bits each time.
+pub fn alone_writing<R>(body: impl FnOnce() -> R) -> R {
+    alone(|| {
+        let _zeroed = Zeroed::new();
+        body()
+    })
+}
+
+/// While it lives, memory from the allocator is zero.
+struct Zeroed;
+
+impl Zeroed {
+    fn new() -> Zeroed {
+        perturb(0xff);
+        Zeroed
+    }
+}
+
+impl Drop for Zeroed {
+    fn drop(&mut self) {
+        perturb(0);
+    }
+}
+
+/// glibc fills new memory with the complement of `byte`, unless that is 0.
+fn perturb(byte: i32) {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it sets a number that the allocator reads.
+    unsafe {
+        libc::mallopt(libc::M_PERTURB, byte);
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = byte;
+}
+
 /// Opens the table at `path` for reading and hands it to `body`.
 pub fn with_table<R>(path: &Path, body: impl FnOnce(&mut Table) -> Result<R, MsError>) -> Result<R, MsError> {
     with_mode(path, TableOpenMode::Read, body)
@@ -34,10 +71,12 @@ pub fn with_table_mut<R>(path: &Path, body: impl FnOnce(&mut Table) -> Result<R,
 }
 
 fn with_mode<R>(path: &Path, mode: TableOpenMode, body: impl FnOnce(&mut Table) -> Result<R, MsError>) -> Result<R, MsError> {
-    alone(|| {
+    let write = matches!(mode, TableOpenMode::ReadWrite);
+    let work = || {
         let mut table = Table::open(path, mode).map_err(|e| casacore(format!("open table {}", short_name(path)), e))?;
         body(&mut table)
-    })
+    };
+    if write { alone_writing(work) } else { alone(work) }
 }
 
 /// Last part of a path, for messages.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rubbl_casatables::{Table, TableOpenMode};
 
-use super::casacore::{alone, casacore};
+use super::casacore::{alone_writing, casacore};
 use super::error::MsError;
 use super::subtables;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ impl HistoryEntry {
 /// Appends a row to the HISTORY of the set; a set without that table gets one.
 pub fn append_history(set: &Path, entry: &HistoryEntry) -> Result<()> {
     let path = set.join("HISTORY");
-    let n_rows = alone(|| -> Result<u64, MsError> {
+    let n_rows = alone_writing(|| -> Result<u64, MsError> {
         let mut table = if path.is_dir() {
             Table::open(&path, TableOpenMode::ReadWrite).map_err(|e| casacore("open HISTORY", e))?
         } else {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rubbl_casatables::{Table, TableOpenMode};
 
 use super::atomic::NewFolder;
-use super::casacore::{alone, casacore};
+use super::casacore::{alone_writing, casacore};
 use super::copy_set::copy_set;
 use super::error::MsError;
 use super::history::{HistoryEntry, append_history};
@@ -36,7 +36,7 @@ pub fn split_block(ms: &MeasurementSet, block: usize, out: &Path, notice: &dyn R
 /// The main table with these rows only, kept by the storage managers of the original.
 fn copy_rows(from: &Path, rows: &[u64], to: &Path, notice: &dyn Reporter) -> Result<()> {
     let failed = |what: &str, e: &dyn std::fmt::Display| Error::from(casacore(what, e)).at(from);
-    alone(|| {
+    alone_writing(|| {
         let mut source = Table::open(from, TableOpenMode::Read).map_err(|e| failed("open the set", &e))?;
         source.deep_copy_no_rows(&to.display().to_string()).map_err(|e| failed("copy the description of the set", &e))?;
         let mut target = Table::open(to, TableOpenMode::ReadWrite).map_err(|e| failed("open the copy", &e))?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use rubbl_casatables::{Array, CasaDataType, Complex, GlueDataType, Table, TableCreateMode, TableDesc, TableDescCreateMode, TableRecord};
 
 use super::aipsio::CellType;
-use super::casacore::{alone, casacore};
+use super::casacore::{alone_writing, casacore};
 use super::error::MsError;
 use super::schema::{DIRECTION_FRAMES, FREQUENCY_FRAMES, Measure, SUBTABLES, SubColumn};
 use crate::data::{Corr, SetDescription};
@@ -15,7 +15,7 @@ type Done = Result<(), MsError>;
 
 /// Makes all subtables of `description` in the folder of the set.
 pub fn write(set: &Path, description: &SetDescription) -> Done {
-    alone(|| {
+    alone_writing(|| {
         let tables = SubtableMaker { set, d: description };
         for (name, columns) in SUBTABLES {
             let mut sub = tables.make(name, columns)?;

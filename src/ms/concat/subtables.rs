@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rubbl_casatables::{Array, CasaScalarData, Complex, GlueDataType, Table, TableOpenMode, TableRow};
 
-use super::super::casacore::{alone, array_cell, casacore, column};
+use super::super::casacore::{alone, alone_writing, array_cell, casacore, column};
 use super::super::error::MsError;
 use super::super::history::set_row_count;
 use super::super::measurement_set::MeasurementSet;
@@ -33,12 +33,12 @@ pub fn write(out: &Path, sets: &[MeasurementSet], plan: &Plan, options: &ConcatO
         // Flag commands were applied, or were not meant for the joined set; pipelines leave a hundred thousand of them.
         let wanted = *name != "FLAG_CMD" && (*name != "POINTING" || options.pointing);
         let Some(base) = sets.iter().position(|s| wanted && s.path.join(name).join("table.dat").is_file()) else {
-            alone(|| make_empty(out, name).map(drop))?;
+            alone_writing(|| make_empty(out, name).map(drop))?;
             continue;
         };
         copy_folder(&sets[base].path.join(name), &out.join(name)).map_err(|e| MsError::io(format!("copy table {name}"), e))?;
         let table = out.join(name);
-        let n_rows = alone(|| -> Result<u64, MsError> {
+        let n_rows = alone_writing(|| -> Result<u64, MsError> {
             let mut merger = Merger { name, out: open(&table, TableOpenMode::ReadWrite)? };
             merger.prepare(&sets[base], &plan.ids[base])?;
             for (set, ids) in sets.iter().zip(&plan.ids).enumerate().filter(|(i, _)| *i >= base).map(|(_, s)| s) {

@@ -113,6 +113,20 @@ fn a_rerun_elsewhere_gives_the_same_bits_on_one_and_two_threads() {
     assert!(ended.err.contains("does not repeat") && ended.err.contains("n_rows"), "{}", ended.err);
 }
 
+/// Regression: casacore wrote what its buffers held into gaps of FIELD and FEED.
+#[test]
+fn the_same_set_has_the_same_bits_whatever_the_program_did_before() {
+    let p = Project::empty();
+    let make = |at: &str| format!("simulate(\"{at}\", #{{ long: 2, short: 1, antennas: 6, integrations: 4 }});\n");
+    p.write("scripts/demo.rhai", &make("one"));
+    p.run(&[]).steps();
+    let before = "let s = simulate(\"other\", #{ long: 1, short: 1, antennas: 12, integrations: 8 });\n\
+                  concat(s.long + s.short, \"joined.ms\", #{ direction_tolerance: \"1arcsec\" });\nsummary(\"joined.ms\");\n";
+    p.write("scripts/demo.rhai", &format!("{before}{}", make("two")));
+    p.run(&[]).steps();
+    assert_eq!(super::hash(&p.path("one")), super::hash(&p.path("two")));
+}
+
 #[test]
 fn diff_names_the_parameter_the_numbers_and_the_figures() {
     let p = Project::new();
