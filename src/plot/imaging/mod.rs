@@ -1,11 +1,13 @@
-//! Figures of images: sky with beam and contours, PSF, residual, convergence, channel maps.
+//! Figures of images: sky with beam and contours, PSF, residual, convergence, channel maps, amplitudes against uv distance.
 
+mod amplitude;
 mod channels;
 mod convergence;
 mod psf;
 mod residual;
 mod sky;
 
+pub use amplitude::{AmplitudeFigure, AmplitudePoint};
 pub use channels::ChannelMapsFigure;
 pub use convergence::{ConvergenceFigure, CycleState};
 pub use psf::PsfFigure;
