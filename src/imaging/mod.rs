@@ -1,5 +1,6 @@
 //! Images of visibilities: dirty image, PSF, primary beam, deconvolution, restored image.
 
+mod amplitudes;
 mod beam_fit;
 mod channel_axis;
 mod channels;
@@ -25,6 +26,7 @@ mod stream;
 mod tests;
 mod weighting;
 
+pub use amplitudes::{AmplitudeBin, uv_amplitudes};
 pub use beam_fit::{common_beam, fit_beam};
 pub use channel_axis::{axis_of_band, axis_of_grid, channel_grid};
 pub use channels::{ChannelGrid, Interpolation};

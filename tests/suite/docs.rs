@@ -30,13 +30,6 @@ fn the_pages_of_the_verbs_are_those_of_the_catalogue() {
     assert_eq!(n_files, expected.len(), "docs/verbs holds pages of verbs that are gone");
 }
 
-#[test]
-fn no_two_verbs_have_one_name() {
-    let mut names: Vec<&str> = catalogue::all().map(|v| v.name).collect();
-    names.sort_unstable();
-    assert!(names.windows(2).all(|w| w[0] != w[1]), "{names:?}");
-}
-
 /// Runs a script in an empty project.
 fn run(source: &str) -> Result<(), String> {
     use phangs_script::script::context::{Context, Memory, Setup};

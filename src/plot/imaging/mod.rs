@@ -1,10 +1,12 @@
-//! Figures of images: sky with beam and contours, PSF, residual, convergence.
+//! Figures of images: sky with beam and contours, PSF, residual, convergence, amplitudes against uv distance.
 
+mod amplitude;
 mod convergence;
 mod psf;
 mod residual;
 mod sky;
 
+pub use amplitude::{AmplitudeFigure, AmplitudePoint};
 pub use convergence::{ConvergenceFigure, CycleState};
 pub use psf::PsfFigure;
 pub use residual::ResidualFigure;

@@ -14,6 +14,7 @@ mod products;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod uv_amplitudes;
 
 /// The verbs of this group.
 pub static VERBS: &[&Verb] = &[
@@ -23,8 +24,10 @@ pub static VERBS: &[&Verb] = &[
     &stats::IMAGE_STATS,
     &keplerian::KEPLERIAN_MASK,
     &predict::PREDICT,
+    &uv_amplitudes::UV_AMPLITUDES,
     &figures::PLOT_IMAGE,
     &figures::PLOT_PSF,
     &figures::PLOT_RESIDUAL,
     &figures::PLOT_CONVERGENCE,
+    &uv_amplitudes::PLOT_UV_AMPLITUDES,
 ];

@@ -123,7 +123,7 @@ fn changed(block: &VisBlock, model: &[Complex32], operation: Operation) -> Array
 }
 
 /// A model image or cube with square pixels.
-fn read_model(path: &Path, notice: &dyn Reporter) -> Result<Model> {
+pub fn read_model(path: &Path, notice: &dyn Reporter) -> Result<Model> {
     let cube = read_cube(path, &ReadOptions::default(), notice)?;
     let info = cube.info();
     if !matches!(info.unit.as_str(), "Jy/pixel" | "Jy" | "") {
