@@ -77,7 +77,7 @@ pub struct FigureDiff {
     pub first: Option<String>,
     /// That of the second.
     pub second: Option<String>,
-    /// The difference image, where both are pictures of one size.
+    /// The difference image, where both are pictures; they share the upper left corner.
     pub difference: Option<String>,
     /// Fraction of pixels that differ.
     pub changed: Option<f64>,
@@ -386,13 +386,16 @@ fn figure_pair(
     out.second = bytes[1].as_ref().map(|b| keep(".second.png", b)).transpose()?;
     if let [Some(p), Some(q)] = &bytes {
         match picture(p).zip(picture(q)) {
-            Some((p, q)) if (p.width, p.height) == (q.width, q.height) => {
-                let (image, changed) = difference(&p, &q);
+            Some((p, q)) => {
+                let (width, height) = (p.width.max(q.width), p.height.max(q.height));
+                let (image, changed) = difference(&p.on_canvas(width, height), &q.on_canvas(width, height));
                 out.changed = Some(changed);
                 out.note = format!("{:.3} % of the pixels differ", 100.0 * changed);
+                if (p.width, p.height) != (q.width, q.height) {
+                    out.note.push_str(&format!("; {}x{} pixels, and {}x{}", p.width, p.height, q.width, q.height));
+                }
                 out.difference = Some(keep(".difference.png", &image)?);
             }
-            Some((p, q)) => out.note = format!("{}x{} pixels, and {}x{}", p.width, p.height, q.width, q.height),
             None => out.note = "not pictures that can be compared".into(),
         }
     }
@@ -413,6 +416,18 @@ struct Picture {
     width: u32,
     height: u32,
     rgb: Vec<[u8; 3]>,
+}
+
+impl Picture {
+    /// The picture in the upper left corner of a white canvas.
+    fn on_canvas(&self, width: u32, height: u32) -> Picture {
+        let mut rgb = vec![[255; 3]; width as usize * height as usize];
+        for (row, from) in self.rgb.chunks_exact(self.width.max(1) as usize).enumerate() {
+            let at = row * width as usize;
+            rgb[at..at + from.len()].copy_from_slice(from);
+        }
+        Picture { width, height, rgb }
+    }
 }
 
 fn picture(bytes: &[u8]) -> Option<Picture> {
@@ -526,6 +541,9 @@ mod tests {
         let (image, changed) = difference(&a, &b);
         assert_eq!(changed, 0.5);
         let back = picture(&image).unwrap();
+        let wider = a.on_canvas(3, 2);
+        assert_eq!(difference(&wider, &b.on_canvas(3, 2)).1, 1.0 / 6.0);
+        assert_eq!(wider.rgb, [[0; 3], [9; 3], [255; 3], [255; 3], [255; 3], [255; 3]]);
         assert_eq!((back.width, back.rgb[0][0], back.rgb[1][0]), (2, 192, 204));
     }
 }

@@ -221,7 +221,8 @@ fn invoke(verb: &'static Verb, args: Vec<serde_json::Value>, context: &Context, 
     Ok(result.value)
 }
 
-/// Writes run and key of the step into the HISTORY of the sets and FITS files that it made; both are outside their hash.
+/// Writes run and key of the step into the HISTORY of the sets that it made, which is outside their hash; verbs that write FITS
+/// do so themselves.
 fn sign_products(call: &Call, step: &StepContext) -> Result<()> {
     let outputs = call.verb.inputs.iter().enumerate().filter(|(i, input)| input.kind == InputKind::FileOut && !call.args[*i].is_null());
     for (i, _) in outputs {
@@ -229,9 +230,6 @@ fn sign_products(call: &Call, step: &StepContext) -> Result<()> {
         for set in crate::ms::sets_below(&path) {
             let entry = HistoryEntry { verb: call.verb.name.to_string(), message: step.history().to_string(), options: vec![] };
             append_history(&set, &entry)?;
-        }
-        if path.extension().is_some_and(|e| e == "fits") && path.is_file() {
-            crate::fits::append_history(&path, step.history())?;
         }
     }
     Ok(())
