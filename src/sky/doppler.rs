@@ -162,6 +162,14 @@ mod tests {
     fn a_frame_without_a_motion_is_refused() {
         let direction = Direction::new(1.0, 0.5, Frame::Icrs);
         assert!(Doppler::new(SpectralFrame::Topo, SpectralFrame::Cmb, direction, ALMA_M).is_err());
-        assert!(Doppler::new(SpectralFrame::Topo, SpectralFrame::Lsrk, Direction { frame: Frame::Galactic, ..direction }, ALMA_M).is_err());
+    }
+
+    /// A direction may be given in any frame of the sky.
+    #[test]
+    fn the_frame_of_the_direction_does_not_matter() {
+        let direction = Direction::new(1.0, 0.5, Frame::Icrs);
+        let galactic = direction.in_frame(Frame::Galactic).unwrap();
+        let factor = |d| Doppler::new(SpectralFrame::Topo, SpectralFrame::Lsrk, d, ALMA_M).unwrap().factor(5.1e9);
+        assert!((factor(direction) - factor(galactic)).abs() < 1e-12);
     }
 }

@@ -7,13 +7,15 @@ use ndarray::{Array2, Array3, s};
 use serde_json::json;
 
 use super::open::Pointings;
-use crate::data::Beam;
+use crate::data::{Beam, VisBlock, VisSource};
+use crate::error::Result;
 use crate::fits::{ReadOptions, read_cube};
-use crate::imaging::{CleanOptions, ImageOptions, Imaged, MaskChoice, fit_beam, image};
+use crate::imaging::{CleanOptions, ImageOptions, Imaged, Input, MaskChoice, fit_beam, image};
 use crate::ms::select::Selection;
 use crate::notice::Quiet;
 use crate::options::Options;
 use crate::script::verbs::SetArg;
+use crate::sky::Direction;
 use crate::testdata::shared;
 use crate::units::ARCSEC;
 
@@ -110,19 +112,54 @@ fn continuum_dirty_images_and_psfs_agree_with_casa() {
     }
 }
 
+/// A source without some baselines.
+struct Without<'a> {
+    inner: &'a dyn VisSource,
+    pairs: &'static [(i32, i32)],
+}
+
+impl VisSource for Without<'_> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn phase_center(&self) -> Direction {
+        self.inner.phase_center()
+    }
+    fn n_blocks(&self) -> usize {
+        self.inner.n_blocks()
+    }
+    fn n_rows(&self) -> u64 {
+        self.inner.n_rows()
+    }
+    fn read_block(&self, i: usize) -> Result<VisBlock> {
+        let mut block = self.inner.read_block(i)?;
+        for (row, mut flag) in block.flag_rfc.outer_iter_mut().enumerate() {
+            if self.pairs.contains(&(block.antenna1[row], block.antenna2[row])) {
+                flag.fill(true);
+            }
+        }
+        Ok(block)
+    }
+}
+
 /// One field of a line set, natural weights, linear interpolation to LSRK channels.
 ///
 /// The cell is coarser than the longest baselines need. CASA leaves out two baselines that lie within 2 % of the edge of its
-/// grid, where its kernel does not fit; without them ducc0 makes CASA's PSF to 7e-4. Ours are in: hence the limits.
+/// grid, where its kernel does not fit: they are left out here too. What remains is what its kernel aliases.
 #[test]
 fn a_dirty_cube_agrees_with_casa() {
     let Some((_folder, sets)) = sets("line_small", &["tm1"]) else { return };
     let (Some((casa, _)), Some((casa_psf, _))) = (reference("cube_tm1_std.image"), reference("cube_tm1_std.psf")) else { return };
     let given = json!({ "cell": "0.6arcsec", "npix": 162, "weighting": "natural", "gridder": "standard", "mode": "cube", "start": "1343km/s",
                         "width": "5km/s", "nchan": 52, "rest_freq": "230.538GHz", "phase_center": "J2000 39.1deg -10.85deg" });
-    let ours = make(&sets, json!({ "spw": 0, "field": "gal_0", "datacolumn": "data" }), given, json!({}), &MaskChoice::Everywhere);
-    assert_near("cube", difference(&ours.dirty.image, &casa), 5e-2);
-    assert_near("cube psf", difference(&ours.dirty.psf, &casa_psf), 1e-1);
+    let selection = options::<Selection>(json!({ "spw": 0, "field": "gal_0", "datacolumn": "data" }));
+    let pointings = Pointings::open(&sets, &selection).unwrap();
+    let without: Vec<Without> = pointings.inputs().iter().map(|i| Without { inner: i.vis, pairs: &[(4, 10), (10, 11)] }).collect();
+    let inputs: Vec<Input> = pointings.inputs().iter().zip(&without).map(|(i, vis)| Input { vis, array: i.array }).collect();
+    let (given, cleaning) = (options::<ImageOptions>(given), options::<CleanOptions>(json!({})));
+    let ours = image(&inputs, &given, &cleaning, &MaskChoice::Everywhere, None, &|_| Ok(()), &Quiet::default()).unwrap();
+    assert_near("cube", difference(&ours.dirty.image, &casa), 1e-2);
+    assert_near("cube psf", difference(&ours.dirty.psf, &casa_psf), 2e-3);
     assert_same_beam("cube", ours.beams[26], fitted(&casa_psf, 26));
 }
 
