@@ -42,7 +42,7 @@ pub static UV_AMPLITUDES: Verb = Verb {
     examples: &[Example {
         title: "A point source has its flux on all baselines.",
         script: "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 8, integrations: 6, rms: \"1uJy\", flux_error: 0.0, offset: \"0arcsec\", sky: [#{ flux: \"1Jy\" }], spectral_index: 0.0 });\n\
-                 let i = image(s.long, \"a\", #{ spw: 0, cell: \"0.02arcsec\", npix: 128, niter: 300, gain: 0.5 });\nuv_amplitudes(s.long, i.files.model, #{ spw: 0, bins: 4 }).bins[3].data_jy",
+                 let i = image(s.long, \"a\", #{ spw: 0, cell: \"0.02arcsec\", npix: 128, niter: 300, gain: 0.5 });\nuv_amplitudes(s.long, i.files.model, #{ spw: 0, bins: 4 }).bins[0].data_jy",
         result: "1",
         tolerance: 1e-3,
     }],
