@@ -4,6 +4,7 @@
 //! signs, units and frames in `docs/conventions.md`.
 
 // words: plain types, no files, no threads, no Rhai
+pub mod calendar;
 pub mod data;
 pub mod error;
 pub mod notice;

@@ -3,6 +3,7 @@
 use super::error::MsError;
 use super::measurement_set::{MeasurementSet, Metadata};
 use super::select::Names;
+use crate::calendar::{MJD_OF_1970, civil_from_days, days_from_civil};
 use crate::units::{C_M_S, Frequency, split_quantity};
 
 type Read<T> = Result<T, MsError>;
@@ -345,32 +346,19 @@ fn time(text: &str, same_day_s: Option<f64>) -> Option<f64> {
     Some(day * 86_400.0 + h * 3600.0 + m * 60.0 + s)
 }
 
-/// Modified Julian day of a date of the Gregorian calendar (days from civil, Hinnant 2021).
+/// Modified Julian day of a date.
 pub fn mjd(year: i64, month: i64, day: i64) -> Option<f64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let of_era = y.rem_euclid(400);
-    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    Some((days + 40_587) as f64)
+    Some((days_from_civil(year, month, day) + MJD_OF_1970) as f64)
 }
 
 /// `2012/06/03/03:20:00.0` of MJD seconds.
 pub fn show_time(time_s: f64) -> String {
     let tenths = (time_s * 10.0).round() as i64;
     let (day, tenths) = (tenths.div_euclid(864_000), tenths.rem_euclid(864_000));
-    // Civil from days (Hinnant 2021).
-    let z = day - 40_587 + 719_468;
-    let (era, of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let yoe = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let doy = of_era - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    let d = doy - (153 * mp + 2) / 5 + 1;
+    let (year, month, d) = civil_from_days(day - MJD_OF_1970);
     let s = tenths / 10;
     format!("{year:04}/{month:02}/{d:02}/{:02}:{:02}:{:02}.{}", s / 3600, s / 60 % 60, s % 60, tenths % 10)
 }

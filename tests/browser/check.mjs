@@ -5,7 +5,7 @@
 //   node check.mjs ../../plots/step2_phase_alignment/report/index.html [FOLDER FOR SCREENSHOTS]
 //
 // Chromium is looked for at CHROMIUM, else /usr/bin/chromium. A page with 2,000 figures is made by
-//   PHANGS_REPORT_OUT=/tmp/pages cargo test --release --lib pages_to_look_at -- --ignored
+//   PHANGS_REPORT_OUT=FOLDER cargo test --release --lib pages_to_look_at -- --ignored
 import { createRequire } from "node:module";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";

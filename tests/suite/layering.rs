@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms in the order of the arrows: a room may import those of its `may` list and itself.
 fn arrows() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let words = ["data", "error", "notice", "options", "sky", "testdata", "units"];
+    let words = ["calendar", "data", "error", "notice", "options", "sky", "testdata", "units"];
     let science = ["align", "calibrate", "imaging", "staging", "products"];
     let edges = ["ms", "fits", "plot"];
     let mut may: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

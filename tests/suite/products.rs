@@ -10,13 +10,13 @@ use phangs_script::script::context::{Context, Memory, Setup};
 use phangs_script::script::engine::{self, Script};
 use phangs_script::script::params::Given;
 
+use super::shared;
+
 /// The folder of answers, or `None` (said) where it is absent.
 fn answers() -> Option<PathBuf> {
-    let root =
-        std::env::var_os("PHANGS_SCRIPT_DATA").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let folder = root.join("reference/phangs");
+    let folder = shared::data()?.join("reference/phangs");
     if !folder.join("s64.fits").is_file() {
-        eprintln!("skipped: {} is absent", folder.display());
+        println!("skipped: {} is absent", folder.display());
         return None;
     }
     Some(folder)

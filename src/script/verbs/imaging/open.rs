@@ -1,5 +1,6 @@
 //! Sets as the imaging room takes them: pointings with the array that took them.
 
+use crate::calendar::{MJD_OF_1970, civil_from_days};
 use crate::data::{BaselinesOf, CardValue, Meta, VisSource};
 use crate::error::{Error, Result};
 use crate::imaging::{Array, Input};
@@ -99,20 +100,9 @@ impl Pointings {
 fn date_of(time_s: f64) -> String {
     let micro = (time_s * 1e6).round() as i64;
     let (day, rest) = (micro.div_euclid(86_400_000_000), micro.rem_euclid(86_400_000_000));
-    let (y, m, d) = civil(day - 40_587);
+    let (y, m, d) = civil_from_days(day - MJD_OF_1970);
     let (s, us) = (rest / 1_000_000, rest % 1_000_000);
     format!("{y:04}-{m:02}-{d:02}T{:02}:{:02}:{:02}.{us:06}", s / 3600, s / 60 % 60, s % 60)
-}
-
-/// Year, month, day of a count of days from 1970-01-01 (the proleptic Gregorian calendar in eras of 400 years).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
 }
 
 fn array(selected: &Selected) -> Array {
