@@ -1,5 +1,6 @@
 //! Warnings, progress and cancellation, passed down as values: the science never prints.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
@@ -33,6 +34,10 @@ pub trait Reporter: Sync {
     fn warn(&self, warning: Warning);
     /// Progress of `stage`: `done` of `total` units.
     fn progress(&self, stage: &str, done: u64, total: u64);
+    /// These files are complete: they will not change any more, whatever they are called afterwards.
+    ///
+    /// A run hashes them here, while they are brought to the disk, so that the processor need not wait for the disk first.
+    fn complete(&self, _files: &[PathBuf]) {}
     /// True once the user asked to stop.
     fn cancelled(&self) -> bool;
     /// Fails with [`Error::interrupted`] once the user asked to stop; native loops call it several times a second.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
+use crate::notice::Reporter;
 
 /// A folder in the making. Dropped before [`NewFolder::publish`], it is removed.
 #[derive(Debug)]
@@ -49,8 +50,8 @@ impl NewFolder {
     }
 
     /// Brings all files to the disk and gives the folder its name.
-    pub fn publish(mut self) -> Result<PathBuf> {
-        sync_tree(&self.temporary).map_err(|e| Error::io("bring the output to the disk", &self.out, e))?;
+    pub fn publish(mut self, notice: &dyn Reporter) -> Result<PathBuf> {
+        sync_tree(&self.temporary, notice).map_err(|e| Error::io("bring the output to the disk", &self.out, e))?;
         refuse_existing(&self.out)?;
         std::fs::rename(&self.temporary, &self.out).map_err(|e| Error::io("name the output", &self.out, e))?;
         self.published = true;
@@ -84,7 +85,7 @@ fn parent(out: &Path) -> PathBuf {
 /// Brings a folder and all below it to the disk.
 ///
 /// Eight files at a time: the disk joins syncs that wait together, 100 small files in 20 ms instead of 350.
-fn sync_tree(folder: &Path) -> std::io::Result<()> {
+fn sync_tree(folder: &Path, notice: &dyn Reporter) -> std::io::Result<()> {
     let mut paths = Vec::new();
     list_tree(folder, &mut paths)?;
     let next = AtomicUsize::new(0);
@@ -96,6 +97,7 @@ fn sync_tree(folder: &Path) -> std::io::Result<()> {
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(sync_some)).collect();
+        notice.complete(&paths);
         threads.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| Err(std::io::Error::other("a thread failed"))))
     })
 }
@@ -117,6 +119,7 @@ fn list_tree(folder: &Path, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notice::Quiet;
 
     #[test]
     fn an_unfinished_output_leaves_nothing_behind() {
@@ -132,7 +135,7 @@ mod tests {
     fn an_output_appears_with_its_name_and_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("deep/a.ms");
-        NewFolder::new(&out).unwrap().publish().unwrap();
+        NewFolder::new(&out).unwrap().publish(&Quiet::default()).unwrap();
         assert!(out.is_dir());
         assert!(NewFolder::new(&out).unwrap_err().message.contains("exists already"));
         assert_eq!(std::fs::read_dir(dir.path().join("deep")).unwrap().count(), 1);

@@ -59,12 +59,12 @@ impl SetWriter {
     }
 
     /// Completes the set and gives it its name.
-    pub fn finish(self, history: &HistoryEntry) -> Result<PathBuf> {
+    pub fn finish(self, history: &HistoryEntry, notice: &dyn Reporter) -> Result<PathBuf> {
         let mut keywords = vec![("MS_VERSION".to_string(), Keyword::Float(2.0))];
         keywords.extend(SUBTABLES.iter().map(|(name, _)| (name.to_string(), Keyword::Table(name.to_string()))));
         let written = self.main.finish(&keywords, INFO).and_then(|()| append_history(self.folder.path(), history));
         written.map_err(|e| self.folder.tell(e))?;
-        self.folder.publish()
+        self.folder.publish(notice)
     }
 }
 
@@ -82,7 +82,7 @@ pub fn write_set(
         notice.check()?;
         set.append(&block?)?;
     }
-    set.finish(history)
+    set.finish(history, notice)
 }
 
 /// The columns of a block as they are stored.

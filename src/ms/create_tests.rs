@@ -6,6 +6,7 @@ use num_complex::Complex32;
 use super::casacore::{array_cell, column, with_table};
 use super::{HistoryEntry, SetLayout, SetWriter};
 use crate::data::{Antenna, Corr, Field, FreqFrame, Observation, RowBlock, SetDescription, SpectralWindow, VisWeight};
+use crate::notice::Quiet;
 use crate::sky::{Direction, Frame};
 
 fn description() -> SetDescription {
@@ -56,7 +57,11 @@ fn make(out: &Path, blocks: &[RowBlock], sample_weights: bool) {
     let layout = SetLayout { expected_rows: 20, sample_weights };
     let mut set = SetWriter::new(out, description(), layout).unwrap();
     blocks.iter().for_each(|b| set.append(b).unwrap());
-    set.finish(&HistoryEntry { verb: "test".to_string(), message: "made".to_string(), options: vec!["a=1".to_string()] }).unwrap();
+    set.finish(
+        &HistoryEntry { verb: "test".to_string(), message: "made".to_string(), options: vec!["a=1".to_string()] },
+        &Quiet::default(),
+    )
+    .unwrap();
 }
 
 /// What is written is what casacore reads, in every column, with tiles, buckets and bits that end anywhere.

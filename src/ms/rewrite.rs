@@ -50,7 +50,7 @@ pub fn rewrite_visibilities(
         }
     }
     append_history(folder.path(), history)?;
-    folder.publish()
+    folder.publish(notice)
 }
 
 /// Refuses blocks with fewer channels than their window has: a cell is written whole.

@@ -73,7 +73,7 @@ pub fn shift(ms: &MeasurementSet, offset_rad: (f64, f64), out: &Path, options: &
     relabel(folder.path(), &labels(ms, &moves)).map_err(at_set)?;
     append_history(folder.path(), &history(ms, offset_rad, &moves, options))?;
     notice.check()?;
-    folder.publish()
+    folder.publish(notice)
 }
 
 fn refuse_inside(set: &Path, out: &Path) -> Result<()> {

@@ -30,7 +30,7 @@ pub fn split_block(ms: &MeasurementSet, block: usize, out: &Path, notice: &dyn R
     let history = HistoryEntry::new("split_block", format!("block {block} of {}", ms.name), &selection);
     append_history(&part, &history).map_err(|e| e.at(out))?;
     move_up(&part, folder.path()).map_err(|e| Error::io("complete the output", out, e))?;
-    folder.publish()
+    folder.publish(notice)
 }
 
 /// The main table with these rows only, kept by the storage managers of the original.

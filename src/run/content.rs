@@ -176,6 +176,7 @@ impl Registry {
         let jobs: Vec<(usize, &Piece)> = parts.iter().enumerate().flat_map(|(i, p)| p.pieces.iter().map(move |piece| (i, piece))).collect();
         let done: Vec<(Hash, u64, How)> =
             jobs.par_iter().map(|(_, piece)| hash_piece(piece, content.kind(), memo, looking, notice)).collect::<Result<_>>()?;
+        memo.save();
         let mut per_part: Vec<Vec<(&str, u64, Hash)>> = parts.iter().map(|_| Vec::new()).collect();
         let mut how = How::Memo;
         for ((i, piece), (hash, size, piece_how)) in jobs.iter().zip(&done) {

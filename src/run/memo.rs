@@ -5,9 +5,10 @@
 //!
 //! What is trusted. The kernel stamps the change time of a file, and nobody can set it back; but stamps tick, and a file
 //! that is written twice within one tick keeps its stamp. So a hash is remembered only if the last change was at least
-//! [`STRICT`] before the reading began (a change time in the future, as after a clock moved back, is never that). What this
-//! program wrote itself on a local Linux file system, where stamps tick every 10 ms or faster, needs [`OWN`]: the session
-//! waits that long before it hashes a large output, so that the next run need not read it.
+//! [`STRICT`] before the reading began (a change time in the future, as after a clock moved back, is never that). Local
+//! Linux file systems take their stamps from the kernel's coarse clock, which ticks every 10 ms or faster: once that clock
+//! has passed the stamp of a file, every later change gets another one. So what this program wrote itself there is
+//! remembered after one tick, for which it waits where the file is large, so that the next run need not read it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,7 +16,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::notice::Reporter;
@@ -24,8 +25,10 @@ use crate::run::lock::Lock;
 
 /// Age that a file must have when it is hashed, on any file system: FAT stamps tick every 2 s.
 pub const STRICT: Duration = Duration::from_secs(2);
-/// Age that a file written by this program must have, on local Linux file systems: five ticks of the slowest kernel clock.
-pub const OWN: Duration = Duration::from_millis(50);
+/// Size from which on a file that this program wrote is waited for one tick: reading it takes about as long.
+pub const WORTH_REMEMBERING: u64 = 4 << 20;
+/// Ticks are 10 ms or shorter; a stamp that is farther ahead is not of this clock.
+const LONGEST_TICK: Duration = Duration::from_millis(50);
 
 /// 7 numbers, a hash, and the first 8 bytes of the hash of these.
 const RECORD: usize = 7 * 8 + 32 + 8;
@@ -102,6 +105,8 @@ type Known = (Hash, u64);
 #[derive(Default)]
 struct Inner {
     known: HashMap<(Stamp, u64), Known>,
+    /// Records that are not in the file yet.
+    unsaved: Vec<u8>,
     /// Bytes of the file that are in `known`.
     read_to: u64,
     /// Identity of the file that was read, which another process may have written anew.
@@ -143,9 +148,19 @@ impl Memo {
     fn put(&self, stamp: &Stamp, tag: u64, known: Known) {
         let mut inner = self.lock();
         inner.known.insert((*stamp, tag), known);
-        let Some(path) = &self.path else { return };
-        // The memo saves time and nothing else: where it cannot be written the next run reads again.
-        let _ = inner.append(path, &record_of(stamp, tag, &known));
+        if self.path.is_some() {
+            inner.unsaved.extend(record_of(stamp, tag, &known));
+        }
+    }
+
+    /// Appends to the file what came in since it was last saved.
+    pub fn save(&self) {
+        let mut inner = self.lock();
+        if let (Some(path), false) = (&self.path, inner.unsaved.is_empty()) {
+            let records = std::mem::take(&mut inner.unsaved);
+            // The memo saves time and nothing else: where it cannot be written the next run reads again.
+            let _ = inner.append(path, &records);
+        }
     }
 
     /// The hash of `path` by what is known of it, else by reading it with `read` (all its bytes where `None`).
@@ -165,7 +180,7 @@ impl Memo {
         if !fresh && let Some((hash, size)) = self.get(&before, tag) {
             return Ok((hash, size, How::Memo));
         }
-        let age = before.age();
+        let settled = before.age() >= STRICT || (own && has_ticked(&file, &before));
         let (mut hasher, mut size) = (Hasher::new(), 0);
         let mut take = |bytes: &[u8]| {
             hasher.update(bytes);
@@ -185,7 +200,7 @@ impl Memo {
             return Err(Error::data("a file changed while it was read; it is being written").hint("wait until it is complete").at(path));
         }
         let hash = hasher.finish();
-        if age >= STRICT || (own && age >= OWN && ticks_fast(&file)) {
+        if settled {
             self.put(&before, tag, (hash, size));
         }
         Ok((hash, size, How::Read))
@@ -199,9 +214,40 @@ fn stamp(file: &File, path: &Path) -> Result<Stamp> {
     file.metadata().map(|m| Stamp::of(&m)).map_err(|e| Error::io("look at", path, e))
 }
 
+/// True once no later change of `file` can have the stamp `stamp`; waits for it where the file is large.
+#[cfg(target_os = "linux")]
+fn has_ticked(file: &File, stamp: &Stamp) -> bool {
+    if !ticks_with_the_kernel(file) {
+        return false;
+    }
+    let begin = Instant::now();
+    while coarse_now_ns() <= stamp.ctime_ns {
+        if stamp.size < WORTH_REMEMBERING || begin.elapsed() > LONGEST_TICK {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// Elsewhere nothing is assumed about the ticks of stamps.
+#[cfg(not(target_os = "linux"))]
+fn has_ticked(_file: &File, _stamp: &Stamp) -> bool {
+    false
+}
+
+/// The clock that stamps are taken from, ns since 1970.
+#[cfg(target_os = "linux")]
+fn coarse_now_ns() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock is one of Linux and `now` has the type that it fills.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut now) };
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
 /// True on local file systems of Linux, whose stamps have nanoseconds and tick with the kernel's clock.
 #[cfg(target_os = "linux")]
-pub fn ticks_fast(file: &File) -> bool {
+fn ticks_with_the_kernel(file: &File) -> bool {
     use std::os::fd::AsRawFd;
     // ext2-4, xfs, btrfs, tmpfs, overlayfs, f2fs, bcachefs, zfs
     const LOCAL: [u64; 8] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0xF2F5_2010, 0xCA45_1A4E, 0x2FC1_2FC1];
@@ -214,12 +260,6 @@ pub fn ticks_fast(file: &File) -> bool {
         buffer.assume_init().f_type as u64 & 0xFFFF_FFFF
     };
     LOCAL.contains(&magic)
-}
-
-/// Elsewhere nothing is assumed about the ticks of stamps.
-#[cfg(not(target_os = "linux"))]
-pub fn ticks_fast(_file: &File) -> bool {
-    false
 }
 
 fn record_of(stamp: &Stamp, tag: u64, known: &Known) -> [u8; RECORD] {
@@ -249,7 +289,7 @@ impl Inner {
     fn catch_up(&mut self, file: &mut File) {
         let Ok(m) = file.metadata() else { return };
         if m.ino() != self.inode {
-            *self = Inner { inode: m.ino(), ..Inner::default() };
+            *self = Inner { inode: m.ino(), unsaved: std::mem::take(&mut self.unsaved), ..Inner::default() };
         }
         let mut bytes = Vec::new();
         if m.size() < self.read_to + RECORD as u64
@@ -267,7 +307,7 @@ impl Inner {
         }
     }
 
-    fn append(&mut self, path: &Path, record: &[u8; RECORD]) -> Result<()> {
+    fn append(&mut self, path: &Path, records: &[u8]) -> Result<()> {
         let _held = Lock::wait(&path.with_extension("lock"), &crate::run::lock::Patient)?;
         let mut file = File::options()
             .read(true)
@@ -287,9 +327,9 @@ impl Inner {
         }
         let torn = file.metadata().map_or(0, |m| m.size()) % RECORD as u64;
         let end = file.seek(SeekFrom::End(-(torn as i64))).map_err(|e| Error::io("write", path, e))?;
-        file.write_all(record).map_err(|e| Error::io("write", path, e))?;
-        self.read_to = end + RECORD as u64;
-        self.records += 1;
+        file.write_all(records).map_err(|e| Error::io("write", path, e))?;
+        self.read_to = end + records.len() as u64;
+        self.records += records.len() / RECORD;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -11,7 +12,7 @@ use crate::run::content::Looking;
 use crate::run::error::RunError;
 use crate::run::hash::Hash;
 use crate::run::inplace::Reached;
-use crate::run::memo::OWN;
+use crate::run::memo::WORTH_REMEMBERING;
 use crate::run::plan::{Decision, Output, Prepared, stamps_below};
 use crate::run::reason::Reason;
 use crate::run::record::{self, FileLine, Line, Status, Step};
@@ -20,9 +21,6 @@ use crate::run::step::{Noted, StepCall, StepContext, StepResult};
 use crate::run::store::{self, Edit, Entry, EntryOutput, Owner, Pending};
 use crate::run::time::now;
 use crate::run::usage::Meter;
-
-/// Outputs above this size are left to age [`OWN`] before they are hashed, so that the next run need not read them.
-const LARGE: u64 = 8 << 20;
 
 impl Session {
     /// Does a step unless it is done: `work` is called at most once, and only if the result is not already there.
@@ -120,7 +118,8 @@ impl Session {
         self.refuse_if_behind(&p)?;
         self.make_way(call, &p, notice)?;
         let history = record::history(&self.run, &call.verb, call.version, &p.key);
-        let context = StepContext::new(notice, history, p.key);
+        let ahead = |files: &[PathBuf]| self.hash_ahead(files, notice);
+        let context = StepContext::new(notice, &ahead, history, p.key);
         let before_s = clock.elapsed().as_secs_f64();
         self.note_peak();
         let meter = Meter::start();
@@ -219,7 +218,6 @@ impl Session {
     /// After the work: inputs unchanged, outputs there, on the disk, hashed, and kept where small.
     fn complete(&self, call: &StepCall, p: &Prepared, value: Value, noted: Noted, notice: &dyn Reporter) -> Result<Entry> {
         self.check_inputs_unchanged(call, p, notice)?;
-        let since = Instant::now();
         let mut places: Vec<(PathBuf, String, bool)> = p.outputs.iter().map(|o| (o.path.clone(), o.name.clone(), o.in_place)).collect();
         for path in &noted.wrote {
             let o = self.output(path, false);
@@ -227,19 +225,30 @@ impl Session {
                 places.push((o.path, o.name, false));
             }
         }
-        let mut size = 0;
         for (path, ..) in &places {
             if std::fs::metadata(path).is_err() {
                 return Err(RunError::NoOutput { verb: call.verb.clone(), path: path.clone() }.located());
             }
-            store::sync(path)?;
-            size += stamps_below(path)?.iter().map(|s| s.size).sum::<u64>();
         }
-        if size > LARGE {
-            std::thread::sleep(OWN.saturating_sub(since.elapsed()));
-        }
-        let outputs = places.into_iter().map(|place| self.finished_output(p, place, notice)).collect::<Result<Vec<_>>>()?;
+        // the processor hashes while the disk takes what was written
+        let (synced, outputs) = std::thread::scope(|scope| {
+            let paths: Vec<PathBuf> = places.iter().map(|(path, ..)| path.clone()).collect();
+            let disk = scope.spawn(move || paths.iter().try_for_each(|path| store::sync(path)));
+            let outputs = places.into_iter().map(|place| self.finished_output(p, place, notice)).collect::<Result<Vec<_>>>();
+            (disk.join().unwrap_or_else(|_| Err(Error::internal("the thread that syncs outputs failed"))), outputs)
+        });
+        synced?;
+        let outputs = outputs?;
         Ok(self.entry(call, p, outputs, value, noted))
+    }
+
+    /// Hashes the large ones of files that a step has completed, so that they are known when its outputs are looked at.
+    fn hash_ahead(&self, files: &[PathBuf], notice: &dyn Reporter) {
+        let own = Looking { own: true, fresh: false };
+        let is_large = |f: &&PathBuf| std::fs::metadata(f).is_ok_and(|m| m.is_file() && m.len() >= WORTH_REMEMBERING);
+        let large: Vec<&PathBuf> = files.iter().filter(is_large).collect();
+        // what fails here fails again, and is told, when the outputs are looked at
+        large.into_par_iter().for_each(|f| drop(self.registry.state(f, &self.memo, own, notice)));
     }
 
     fn finished_output(&self, p: &Prepared, place: (PathBuf, String, bool), notice: &dyn Reporter) -> Result<EntryOutput> {

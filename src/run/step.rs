@@ -128,6 +128,7 @@ pub struct StepResult {
 /// What a verb sees while it is executed: a [`Reporter`] that also takes figures, tables, and the quality of the result.
 pub struct StepContext<'a> {
     base: &'a dyn Reporter,
+    hash_ahead: &'a (dyn Fn(&[PathBuf]) + Sync),
     history: String,
     key: Hash,
     noted: Mutex<Noted>,
@@ -144,8 +145,8 @@ pub(crate) struct Noted {
 }
 
 impl<'a> StepContext<'a> {
-    pub(crate) fn new(base: &'a dyn Reporter, history: String, key: Hash) -> StepContext<'a> {
-        StepContext { base, history, key, noted: Mutex::default() }
+    pub(crate) fn new(base: &'a dyn Reporter, hash_ahead: &'a (dyn Fn(&[PathBuf]) + Sync), history: String, key: Hash) -> StepContext<'a> {
+        StepContext { base, hash_ahead, history, key, noted: Mutex::default() }
     }
     fn noted(&self) -> std::sync::MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(|e| e.into_inner())
@@ -206,6 +207,9 @@ impl Reporter for StepContext<'_> {
     }
     fn progress(&self, stage: &str, done: u64, total: u64) {
         self.base.progress(stage, done, total);
+    }
+    fn complete(&self, files: &[PathBuf]) {
+        (self.hash_ahead)(files);
     }
     fn cancelled(&self) -> bool {
         self.base.cancelled()

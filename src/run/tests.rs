@@ -141,6 +141,26 @@ fn other_bytes_are_seen_behind_a_trusted_memo() {
     assert_eq!(state(&p.session()).how, How::Read, "a file that was just written is not trusted");
 }
 
+/// A large output is remembered as soon as the clock of the stamps has ticked, and a change right after is seen.
+#[test]
+fn a_large_output_is_trusted_after_a_tick_and_no_longer() {
+    let p = Project::new();
+    let path = p.path("large.bin");
+    let own = Looking { own: true, fresh: false };
+    let memo = Memo::open(&p.path("memo"));
+    let look = |memo: &Memo, looking| Registry::default().state(&path, memo, looking, &Quiet::default()).unwrap();
+    for (round, byte) in (0..10u8).enumerate() {
+        fs::write(&path, vec![byte; memo::WORTH_REMEMBERING as usize]).unwrap();
+        let written = look(&memo, own);
+        assert_eq!(written.how, How::Read, "round {round}");
+        assert_eq!(written.hash, Hash::of(&vec![byte; memo::WORTH_REMEMBERING as usize]));
+        if cfg!(target_os = "linux") {
+            let again = look(&Memo::open(&p.path("memo")), Looking::default());
+            assert_eq!((again.how, again.hash), (How::Memo, written.hash), "round {round}");
+        }
+    }
+}
+
 #[test]
 fn a_renamed_input_is_the_same_input() {
     let p = Project::new();

@@ -49,7 +49,7 @@ pub fn concat(sets: &[PathBuf], out: &Path, options: &ConcatOptions, notice: &dy
     let names: Vec<&str> = opened.iter().map(|s| s.name.as_str()).collect();
     let entry = HistoryEntry::new("concat", format!("joined {}", names.join(", ")), options);
     append_history(folder.path(), &entry).map_err(|e| folder.tell(e))?;
-    folder.publish()
+    folder.publish(notice)
 }
 
 /// Refuses an empty list, and a set that is named twice.

@@ -157,7 +157,7 @@ fn small_set(out: &Path, antennas: &[&str], begin_s: f64, n_times: usize, frame:
         weight: VisWeight::Row(weight),
     };
     set.append(&block).unwrap();
-    set.finish(&HistoryEntry::default()).unwrap();
+    set.finish(&HistoryEntry::default(), &Quiet::default()).unwrap();
 }
 
 /// Antennas of the second set stand in another order: its baselines are turned, and say the same as before.

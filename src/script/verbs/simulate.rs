@@ -87,7 +87,7 @@ fn write_simulation(out: &Path, simulation: &Simulation, notice: &dyn Reporter) 
     let truth = serde_json::to_string_pretty(&simulation.truth).map_err(|e| Error::internal(format!("truth.json: {e}")))?;
     let path = folder.path().join("truth.json");
     std::fs::write(&path, truth).map_err(|e| Error::io("write truth.json", path, e))?;
-    folder.publish()?;
+    folder.publish(notice)?;
     Ok(())
 }
 

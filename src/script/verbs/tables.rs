@@ -163,7 +163,7 @@ fn apply_shifts(call: &Call, work: &Work) -> Result<Value> {
             .map_err(|e| Error { message: format!("{} (block {}): {}", set.name(), row.block, e.message), ..e })?;
         made.push(name);
     }
-    let folder = folder.publish()?;
+    let folder = folder.publish(work.notice)?;
     made.iter().map(|name| Ok(Value::from(call.context.sandbox.show(&folder.join(name))))).collect::<Result<Vec<_>>>().map(Value::Array)
 }
 

@@ -52,7 +52,7 @@ static SIMULATE_GALAXY: Verb = Verb {
             write_image(&at(&format!("galaxy_{name}.fits")), image, false)?;
         }
         let disc = galaxy.disc;
-        folder.publish()?;
+        folder.publish(work.notice)?;
         let place = |name: &str| format!("{}/{name}", call.text(0).unwrap_or_default().trim_end_matches('/'));
         Ok(json!({ "cube": place("galaxy.fits"), "model": place("galaxy_model.fits"), "mom0": place("galaxy_mom0.fits"),
                    "mom1": place("galaxy_mom1.fits"), "mom2": place("galaxy_mom2.fits"), "center": disc.center.to_string(),
