@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::chance::{Chance, chance, searched_area};
-use super::ingest::{IngestOptions, ingest};
+use super::gridded::Gridded;
 use super::pair::{self, Pair, PairFit, pairs};
+use super::profile::{Sample, UvProfile};
 use super::surface::{self, CostSurface};
 use super::uv_grid::{default_cell_rad, max_uv_lambda};
 use super::{AlignError, UvGrid, UvGridOptions, UvGridSpec, compat};
@@ -145,6 +146,13 @@ impl OffsetFit {
         surface::around(self, half_width_rad, n)
     }
 
+    /// Both sets in `n_bins` rings of the uv plane, from the cells of the fit.
+    pub fn profile(&self, n_bins: usize) -> UvProfile {
+        let samples = |g: &UvGrid| g.cells().iter().map(Sample::from).collect::<Vec<_>>();
+        let left = Offset { dra_rad: self.last.x[0], ddec_rad: self.last.x[1] };
+        UvProfile::of(&samples(&self.reference_grid), &samples(&self.block_grid), self.offset, self.offset - left, n_bins)
+    }
+
     /// Largest difference of the scanned grids from the one that was used, rad.
     pub fn npix_spread_rad(&self) -> f64 {
         self.npix_scan.iter().map(|r| (r.offset - self.offset).length_rad()).fold(0.0, f64::max)
@@ -178,7 +186,8 @@ const MIN_CHOSEN: usize = 8;
 /// Finds the offset of `block` relative to `reference` on a common uv grid.
 ///
 /// Global start from the Fourier transform of the cross spectrum over the whole image field, Newton steps with analytic
-/// derivatives, then the data are shifted exactly, gridded and fitted again until the offset stays.
+/// derivatives, then the data are shifted, gridded and fitted again until the offset stays. The samples are read once: a small
+/// shift is exact for their means in the finest cells, after a large one they are read again.
 pub fn find_offset(
     reference: &dyn VisSource,
     block: &dyn VisSource,
@@ -188,11 +197,15 @@ pub fn find_offset(
     if options.compat.is_some() {
         return compat::find_offset(reference, block, options, notice);
     }
-    let mut tried = candidates(reference, block, options, &FINE, notice)?;
     let by_data = options.grid.npix.is_none();
+    let (specs, wanted) = candidate_specs(reference, block, &options.grid, &FINE, notice)?;
+    let finest = specs.last().copied().filter(|_| by_data);
+    let mut sets = Sets { reference: Gridded::read(reference, finest, notice)?, block: Gridded::read(block, finest, notice)? };
+    let mut tried = sets.candidates(specs, wanted, options, notice)?;
     if by_data && tried.start.is_none_or(|s| s.distrust().is_some()) {
         // Sparse arrays share cells only where these are large; their field is smaller then, too.
-        let coarse = candidates(reference, block, options, &COARSE, notice)?;
+        let (specs, wanted) = candidate_specs(reference, block, &options.grid, &COARSE, notice)?;
+        let coarse = sets.candidates(specs, wanted, options, notice)?;
         let better = tried.start.is_none() || coarse.start.is_some_and(|s| s.distrust().is_none());
         tried = if better && coarse.start.is_some() { coarse.with_errors_from_misfit() } else { tried };
     }
@@ -212,7 +225,7 @@ pub fn find_offset(
     block_grids = scanned.iter().map(|i| block_grids[*i].clone()).collect();
     let chosen = scanned.iter().position(|i| *i == chosen).unwrap_or(0);
 
-    let refined = refine(block, &scan_specs, &reference_grids, block_grids, chosen, start.x, options, notice)?;
+    let refined = refine(&mut sets.block, &scan_specs, &reference_grids, block_grids, chosen, start.x, options, notice)?;
     Ok(report(refined, &reference_grids, chosen, start, options, notice))
 }
 
@@ -239,20 +252,26 @@ impl Candidates {
     }
 }
 
-fn candidates(
-    reference: &dyn VisSource,
-    block: &dyn VisSource,
-    options: &FindOffsetOptions,
-    fields: &[f64],
-    notice: &dyn Reporter,
-) -> Result<Candidates> {
-    let (specs, wanted) = candidate_specs(reference, block, &options.grid, fields, notice)?;
-    let plain = IngestOptions::default();
-    let (reference, block) = (ingest(reference, &specs, &plain, notice)?, ingest(block, &specs, &plain, notice)?);
-    let middle = wanted.unwrap_or(specs.len() / 2);
-    let shared = pairs(&reference[middle], &block[middle]);
-    let start = (shared.len() >= MIN_SHARED).then(|| global_start(&shared, &specs[middle], options));
-    Ok(Candidates { wanted, reference, block, shared: shared.len(), start, specs })
+/// The two sets.
+struct Sets<'a> {
+    reference: Gridded<'a>,
+    block: Gridded<'a>,
+}
+
+impl Sets<'_> {
+    fn candidates(
+        &mut self,
+        specs: Vec<UvGridSpec>,
+        wanted: Option<usize>,
+        options: &FindOffsetOptions,
+        notice: &dyn Reporter,
+    ) -> Result<Candidates> {
+        let (reference, block) = (self.reference.on(&specs, [0.0; 2], notice)?, self.block.on(&specs, [0.0; 2], notice)?);
+        let middle = wanted.unwrap_or(specs.len() / 2);
+        let shared = pairs(&reference[middle], &block[middle]);
+        let start = (shared.len() >= MIN_SHARED).then(|| global_start(&shared, &specs[middle], options));
+        Ok(Candidates { wanted, reference, block, shared: shared.len(), start, specs })
+    }
 }
 
 fn no_shared_cells(reference: &UvGrid, block: &UvGrid, shared: usize) -> AlignError {
@@ -388,7 +407,7 @@ struct Refined {
 /// Shifts the block exactly by what was found, grids and fits again, until the offset stays.
 #[allow(clippy::too_many_arguments)] // one loop; a struct for its inputs would be read once
 fn refine(
-    block: &dyn VisSource,
+    block: &mut Gridded,
     specs: &[UvGridSpec],
     reference: &[UvGrid],
     mut grids: Vec<UvGrid>,
@@ -415,8 +434,7 @@ fn refine(
         }
         taken_out = [taken_out[0] + left[0], taken_out[1] + left[1]];
         start = [0.0; 2];
-        let offset = Offset::from_lm(block.phase_center(), taken_out[0], taken_out[1]);
-        grids = ingest(block, specs, &IngestOptions { recenter: Some(offset), ..Default::default() }, notice)?;
+        grids = block.on(specs, taken_out, notice)?;
     }
     unreachable!("the loop returns at the last pass")
 }

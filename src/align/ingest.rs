@@ -253,7 +253,7 @@ impl CellTable {
 }
 
 /// The cells of all shards, ordered by v, then u.
-fn cells(shards: &[CellTable]) -> Vec<UvCell> {
+pub(super) fn cells(shards: &[CellTable]) -> Vec<UvCell> {
     let mut runs: Vec<&Run> = shards.iter().flat_map(|s| &s.run).collect();
     runs.sort_unstable_by_key(|r| r.key);
     runs.into_iter()

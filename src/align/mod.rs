@@ -8,6 +8,7 @@ mod compat;
 mod diagnose;
 mod error;
 mod find_offset;
+mod gridded;
 mod ingest;
 mod joint;
 mod pair;
@@ -24,7 +25,7 @@ pub use ingest::IngestCounts;
 pub use joint::{
     BlockStatus, JointBlock, JointFit, JointOptions, SkyMap, Support, SupportOption, SupportPatch, SupportRegion, align_jointly,
 };
-pub use profile::{ProfileBin, uv_profile};
+pub use profile::{PROFILE_BINS, ProfileBin, UvProfile, uv_profile};
 pub use surface::CostSurface;
 pub use uv_grid::{UvCell, UvGrid, UvGridOptions, UvGridSpec, uv_grid};
 pub use weights::{WeightCheck, check_weights};

@@ -66,6 +66,33 @@ struct Hands<'a> {
     flag: &'a [bool],
 }
 
+impl Hands<'_> {
+    fn row_weight(&self, corr: usize) -> f64 {
+        match &self.block.weight {
+            VisWeight::Row(weight) => f64::from(weight[[self.row, corr]]),
+            VisWeight::Sample(_) => f64::NAN,
+        }
+    }
+
+    /// The weight of the parallel hands together, where it is usable and the same for all channels.
+    fn even_weight(&self) -> Option<f64> {
+        let usable = |w: &f64| *w > 0.0 && w.is_finite();
+        self.parallel.iter().map(|c| Some(self.row_weight(*c)).filter(usable)).sum()
+    }
+
+    /// True where no sample is flagged, NaN or infinite.
+    fn is_clean(&self) -> bool {
+        let infinite = |x: f32| x.to_bits() & 0x7F80_0000 == 0x7F80_0000;
+        let flagged = self.flag.iter().fold(false, |any, f| any | f);
+        !flagged && !self.vis.iter().fold(false, |any, v| any | infinite(v.re) | infinite(v.im))
+    }
+}
+
+#[inline]
+fn double(v: Complex32) -> Complex64 {
+    Complex64::new(f64::from(v.re), f64::from(v.im))
+}
+
 /// The parallel hands of a row together, by channel.
 struct Spectrum {
     /// Σ w; zero where nothing is used.
@@ -74,20 +101,27 @@ struct Spectrum {
     vis: Vec<Complex64>,
     /// Samples used.
     used: Vec<u32>,
+    /// Set where all samples are used with weights that do not depend on the channel: the common entry of `weight`.
+    even: Option<f64>,
 }
 
 impl Spectrum {
     fn new(n_chan: usize) -> Spectrum {
-        Spectrum { weight: vec![0.0; n_chan], vis: vec![Complex64::default(); n_chan], used: vec![0; n_chan] }
+        Spectrum { weight: vec![0.0; n_chan], vis: vec![Complex64::default(); n_chan], used: vec![0; n_chan], even: None }
     }
 
     /// Adds up the usable samples of a row, and counts the others.
     fn gather(&mut self, hands: &Hands, uvw: [f64; 3], counts: &mut IngestCounts) {
+        counts.samples += (self.used.len() * hands.parallel.len()) as u64;
+        let finite_uvw = uvw.iter().all(|x| x.is_finite());
+        self.even = hands.even_weight().filter(|_| finite_uvw && hands.is_clean());
+        if let Some(weight) = self.even {
+            self.gather_all(hands, weight);
+            return;
+        }
         self.weight.fill(0.0);
         self.vis.fill(Complex64::default());
         self.used.fill(0);
-        counts.samples += (self.used.len() * hands.parallel.len()) as u64;
-        let finite_uvw = uvw.iter().all(|x| x.is_finite());
         for &corr in hands.parallel {
             match &hands.block.weight {
                 VisWeight::Row(weight) => {
@@ -95,6 +129,26 @@ impl Spectrum {
                     self.gather_hand(hands, corr, |_| weight, finite_uvw, counts);
                 }
                 VisWeight::Sample(weight) => self.gather_hand(hands, corr, |chan| weight[[hands.row, chan, corr]], finite_uvw, counts),
+            }
+        }
+    }
+
+    /// Adds up a row of which every sample can be used.
+    fn gather_all(&mut self, hands: &Hands, weight: f64) {
+        self.weight.fill(weight);
+        self.used.fill(hands.parallel.len() as u32);
+        let cells = hands.vis.chunks_exact(hands.block.corr.len());
+        match *hands.parallel {
+            [a, b] => {
+                let (wa, wb) = (hands.row_weight(a), hands.row_weight(b));
+                for (sum, cell) in self.vis.iter_mut().zip(cells) {
+                    *sum = wa * double(cell[a]) + wb * double(cell[b]);
+                }
+            }
+            _ => {
+                for (sum, cell) in self.vis.iter_mut().zip(cells) {
+                    *sum = hands.parallel.iter().map(|c| hands.row_weight(*c) * double(cell[*c])).sum();
+                }
             }
         }
     }
@@ -115,7 +169,7 @@ impl Spectrum {
             } else {
                 let weight = f64::from(weight);
                 *sum_weight += weight;
-                *sum_vis += weight * Complex64::new(f64::from(sample.re), f64::from(sample.im));
+                *sum_vis += weight * double(*sample);
                 *used += 1;
             }
         }
@@ -126,6 +180,7 @@ impl Spectrum {
         if !(channels.ends[1] > max_per_m) {
             return;
         }
+        self.even = None;
         for (chan, used) in self.used.iter_mut().enumerate().filter(|(chan, _)| channels.per_m[*chan] > max_per_m) {
             counts.outside += u64::from(*used);
             (*used, self.weight[chan], self.vis[chan]) = (0, 0.0, Complex64::default());
@@ -134,12 +189,18 @@ impl Spectrum {
 
     /// The smallest and the largest number of wavelengths a metre among the channels that are used.
     fn used_range(&self, channels: &Channels) -> Option<(f64, f64)> {
+        if self.even.is_some() {
+            return Some((channels.ends[0], channels.ends[1]));
+        }
         let used = self.used.iter().zip(&channels.per_m).filter(|(used, _)| **used > 0);
         used.fold(None, |range, (_, k)| range.map_or(Some((*k, *k)), |(a, b): (f64, f64)| Some((a.min(*k), b.max(*k)))))
     }
 
     /// Σ over a range of channels of a row at (u, v) metres.
     fn sum(&self, range: std::ops::Range<usize>, channels: &Channels, uv_m: [f64; 2]) -> Sum {
+        if let Some(weight) = self.even {
+            return self.sum_even(range, weight, channels, uv_m);
+        }
         let (mut sum, mut wavelengths) = (Sum::default(), 0.0);
         for chan in range.filter(|c| self.used[*c] > 0) {
             let (w, vis) = (self.weight[chan], self.vis[chan]);
@@ -150,6 +211,18 @@ impl Spectrum {
             wavelengths += w * channels.per_m[chan];
         }
         Sum { u: uv_m[0] * wavelengths, v: uv_m[1] * wavelengths, ..sum }
+    }
+
+    fn sum_even(&self, range: std::ops::Range<usize>, weight: f64, channels: &Channels, uv_m: [f64; 2]) -> Sum {
+        let (mut vis, mut power) = (Complex64::default(), 0.0);
+        for v in &self.vis[range.clone()] {
+            vis += v;
+            power += v.norm_sqr();
+        }
+        let count = range.len() as u32;
+        let wavelengths = weight * channels.per_m[range].iter().sum::<f64>();
+        let (u, v) = (uv_m[0] * wavelengths, uv_m[1] * wavelengths);
+        Sum { weight: f64::from(count) * weight, vis, u, v, power: power / weight, count }
     }
 
     fn turn(&mut self, mut phase: Phase) {
@@ -190,7 +263,10 @@ impl<'a> RunWriter<'a> {
         let n_chan = channels.per_m.len();
         let whole = spectrum.sum(0..n_chan, channels, uv_m);
         totals.weight += whole.weight;
-        totals.weighted_freq += spectrum.weight.iter().zip(&channels.per_m).map(|(w, k)| w * k).sum::<f64>() * C_M_S;
+        totals.weighted_freq += match spectrum.even {
+            Some(weight) => weight * channels.sum,
+            None => spectrum.weight.iter().zip(&channels.per_m).map(|(w, k)| w * k).sum::<f64>(),
+        } * C_M_S;
         totals.counts.used += spectrum.used.iter().map(|n| u64::from(*n)).sum::<u64>();
         for i in 0..self.specs.len() {
             if let Some(cell) = self.one_cell(i, channels, uv_m) {
@@ -254,6 +330,8 @@ struct Channels {
     per_m: Vec<f64>,
     /// Smallest and largest of them.
     ends: [f64; 2],
+    /// Sum of them.
+    sum: f64,
     /// V is divided by it, so that a source of spectral index α has the same flux in every channel.
     flux_scale: Option<Vec<f64>>,
     /// Spacing of the channels in wavelengths a metre, where it is the same throughout.
@@ -263,16 +341,20 @@ struct Channels {
 impl Channels {
     fn new(block: &VisBlock, options: &IngestOptions) -> Channels {
         let per_m: Vec<f64> = block.freq_hz.iter().map(|f| f / C_M_S).collect();
-        let flux_scale = options.spectral_index.map(|(alpha, nu0)| block.freq_hz.iter().map(|f| (f / nu0).powf(alpha)).collect());
+        let flux_scale = options
+            .spectral_index
+            .filter(|(alpha, _)| *alpha != 0.0)
+            .map(|(alpha, nu0)| block.freq_hz.iter().map(|f| (f / nu0).powf(alpha)).collect());
         let step = (per_m.len() > 1).then(|| (per_m[per_m.len() - 1] - per_m[0]) / (per_m.len() - 1) as f64);
         // 1e-12 of ν/c: less than 1e-9 turns for a path of a metre, 1e-4 of what single-precision data hold.
         let regular = |s: &f64| per_m.iter().enumerate().all(|(i, k)| (per_m[0] + i as f64 * s - k).abs() <= 1e-12 * k.abs());
         let ends = [per_m.iter().copied().fold(f64::INFINITY, f64::min), per_m.iter().copied().fold(0.0, f64::max)];
-        Channels { ends, flux_scale, step: step.filter(regular), per_m }
+        Channels { ends, sum: per_m.iter().sum(), flux_scale, step: step.filter(regular), per_m }
     }
 
     fn scale(&self, spectrum: &mut Spectrum) {
         let Some(flux_scale) = &self.flux_scale else { return };
+        spectrum.even = None;
         for ((weight, vis), flux) in spectrum.weight.iter_mut().zip(&mut spectrum.vis).zip(flux_scale) {
             // V becomes V/flux and its weight w flux², so that w V becomes w V flux.
             *weight *= flux * flux;

@@ -151,6 +151,8 @@ pub struct UvGrid {
     mean_freq_hz: f64,
     max_uv_lambda: f64,
     min_uv_lambda: f64,
+    /// Largest |u| or |v|, wavelengths.
+    max_coordinate: f64,
 }
 
 impl UvGrid {
@@ -164,7 +166,17 @@ impl UvGrid {
             mean_freq_hz: totals.weighted_freq / totals.weight,
             max_uv_lambda: totals.max_uv_lambda,
             min_uv_lambda: totals.min_uv_lambda,
+            max_coordinate: totals.max_coordinate,
         }
+    }
+
+    /// The same data in other cells.
+    pub(super) fn with_cells(&self, spec: UvGridSpec, cells: Vec<UvCell>) -> UvGrid {
+        UvGrid { name: self.name.clone(), spec, cells, ..*self }
+    }
+    /// Largest index of a sample on another grid.
+    pub(super) fn max_index_on(&self, spec: &UvGridSpec) -> i64 {
+        spec.index(self.max_coordinate)
     }
 
     /// Name of the set.

@@ -13,13 +13,7 @@ use crate::options::Options;
 
 /// Folder with the data shared by the tests; the tests that need it say that they skip where it is absent.
 pub fn shared_data() -> Option<PathBuf> {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let path = std::env::var_os("PHANGS_SCRIPT_DATA").map_or(default, PathBuf::from);
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("skipped: {} is absent", path.display());
-    None
+    crate::testdata::shared("")
 }
 
 /// Unpacks `archive` below the shared data; the set lives as long as the folder.

@@ -237,11 +237,18 @@ fn sign_products(call: &Call, step: &StepContext) -> Result<()> {
 
 /// Moves what only figures need (`$figure`) into the store, so that the record stays short.
 fn put_aside(mut value: serde_json::Value, store: &Store) -> serde_json::Value {
-    if let Some(data) = value.get_mut("$figure") {
-        // Without a store the data stay in the value.
-        if let Ok(hash) = store.put(data.to_string().as_bytes()) {
-            *data = serde_json::json!({ "$stored": hash.to_string() });
+    match &mut value {
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                if name != "$figure" {
+                    *field = put_aside(field.take(), store);
+                } else if let Ok(hash) = store.put(field.to_string().as_bytes()) {
+                    *field = serde_json::json!({ "$stored": hash.to_string() });
+                } // without a store the data stay in the value
+            }
         }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| *item = put_aside(item.take(), store)),
+        _ => {}
     }
     value
 }

@@ -34,6 +34,8 @@ pub enum InputKind {
     PrefixOut,
     /// A record of the named kind.
     Record(&'static str),
+    /// A record of one of two kinds.
+    EitherRecord(&'static str, &'static str),
     /// A list of records of the named kind.
     Records(&'static str),
     /// Text.
@@ -58,6 +60,7 @@ impl InputKind {
             InputKind::FileOut => "file to write".into(),
             InputKind::PrefixOut => "beginning of the names of files to write".into(),
             InputKind::Record(k) => k.into(),
+            InputKind::EitherRecord(a, b) => format!("{a} or {b}"),
             InputKind::Records(k) => format!("list of {k}"),
             InputKind::Text => "text".into(),
             InputKind::Number => "number".into(),
@@ -81,6 +84,7 @@ impl InputKind {
             }
             InputKind::Maps => value.as_array().is_some_and(|l| l.iter().all(|v| v.get("map").is_some_and(Value::is_string))),
             InputKind::Record(k) => kind_of(value) == Some(k),
+            InputKind::EitherRecord(a, b) => kind_of(value).is_some_and(|k| k == a || k == b),
             InputKind::Records(k) => value.as_array().is_some_and(|l| l.iter().all(|v| kind_of(v) == Some(k))),
             InputKind::Number => value.is_number() || value.get("$float").is_some(),
             InputKind::Bool => value.is_boolean(),

@@ -4,6 +4,7 @@ use num_complex::Complex64;
 
 use crate::align::UvGrid;
 use crate::align::ingest::{IngestOptions, ingest};
+use crate::align::profile::Sample;
 use crate::align::uv_grid::{UvGridSpec, max_uv_lambda};
 use crate::data::VisSource;
 use crate::error::Result;
@@ -52,6 +53,9 @@ impl Cells {
         }
     }
 
+    pub fn samples(&self) -> impl Iterator<Item = Sample> + '_ {
+        (0..self.len()).map(|i| Sample { u: self.u[i], v: self.v[i], weight: self.weight[i], vis: self.vis[i] })
+    }
     pub fn len(&self) -> usize {
         self.u.len()
     }

@@ -10,6 +10,7 @@ use super::solve::{History, Joint, MAX_CHI2, OUTLIER, Problem, chi2_reduced};
 use super::state::State;
 use super::support::Support;
 use crate::align::SigmaFrom;
+use crate::align::profile::{PROFILE_BINS, Sample, UvProfile};
 use crate::sky::Offset;
 use crate::units::{ARCSEC, MAS};
 
@@ -30,7 +31,7 @@ pub(super) fn report(joint: &Joint, problem: Problem, refined: Refined, residual
         let reason =
             if i == reference { lost.clone() } else { lost.clone().or_else(|| doubt(b, &refined, &history[i], outside.as_deref())) };
         if let Some(reason) = reason {
-            (b.status, b.offset, b.sigma) = (BlockStatus::NotAligned(reason), None, None);
+            (b.status, b.offset, b.sigma, b.profile) = (BlockStatus::NotAligned(reason), None, None, None);
             for k in 0..2 * n {
                 for axis in 0..2 {
                     covariance[[2 * i + axis, k]] = f64::NAN;
@@ -105,7 +106,17 @@ fn block(joint: &Joint, state: &State, refined: &Refined, covariance: &Array2<f6
         significance: link.map_or(f64::INFINITY, |l| l.significance),
         scatter_factor: cells.scatter_factor,
         beam: cells.beam,
+        profile: placed.then(|| profile(joint, reference, i, Offset { dra_rad: x[0] - zero[0], ddec_rad: x[1] - zero[1] })),
     }
+}
+
+/// The cells of a block, of all baselines, beside those of the reference.
+fn profile(joint: &Joint, reference: usize, i: usize, offset: Offset) -> UvProfile {
+    let as_offset = |[l, m]: [f64; 2]| Offset { dra_rad: l, ddec_rad: m };
+    let back = as_offset(joint.cells[reference].taken_out);
+    let reference: Vec<Sample> = joint.cells[reference].samples().map(|s| s.turned(-back)).collect();
+    let block: Vec<Sample> = joint.cells[i].samples().collect();
+    UvProfile::of(&reference, &block, offset, as_offset(joint.cells[i].taken_out), PROFILE_BINS)
 }
 
 fn remarks(joint: &Joint, state: &State, refined: &Refined, support: &Support) -> Vec<String> {

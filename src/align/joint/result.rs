@@ -3,6 +3,7 @@
 use ndarray::Array2;
 
 use super::support::Support;
+use crate::align::UvProfile;
 use crate::sky::Offset;
 
 /// Whether a block has an offset that can be trusted.
@@ -46,6 +47,8 @@ pub struct JointBlock {
     pub scatter_factor: Option<f64>,
     /// Naturally weighted beam of the block: (bmaj rad, bmin rad, bpa rad).
     pub beam: Option<(f64, f64, f64)>,
+    /// The block beside the reference in rings of the uv plane, where it has an offset.
+    pub profile: Option<UvProfile>,
 }
 
 /// A map of the sky: [north, east], east and north increasing.

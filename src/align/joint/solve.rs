@@ -61,7 +61,7 @@ pub(super) struct Joint<'a> {
     pub options: &'a JointOptions,
     how: Compression,
     /// All cells, beyond the longest baseline with signal too.
-    cells: Vec<Cells>,
+    pub cells: Vec<Cells>,
     pub seed: usize,
     pub reference: usize,
     notice: &'a dyn Reporter,

@@ -2,5 +2,5 @@
 
 mod joint;
 mod pairwise;
-mod sky;
+pub mod sky;
 mod uv;

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::align::{
-    BlockStatus, FindOffsetOptions, JointBlock, JointFit, JointOptions, OffsetFit, UvGrid, UvGridOptions, align_jointly, diagnose,
-    find_offset, uv_grid, uv_profile,
+    BlockStatus, FindOffsetOptions, JointBlock, JointFit, JointOptions, OffsetFit, PROFILE_BINS, UvGrid, UvGridOptions, align_jointly,
+    diagnose, find_offset, uv_grid, uv_profile,
 };
 use crate::data::{ShiftRow, VisSource};
 use crate::error::{Error, Result};
@@ -186,7 +186,7 @@ static FIND_OFFSET: Verb = Verb {
     ],
     see: "Andrews et al. 2018, ApJL 869, L41 (alignment of execution blocks); docs/decisions.md",
     check: check_options2::<FindOffsetOptions, Selection>,
-    version: 3,
+    version: 4,
     run: run_find_offset,
     ..Verb::EMPTY
 };
@@ -238,7 +238,7 @@ fn offset_record(fit: &OffsetFit) -> Result<Value> {
         "passes": fit.passes,
         "best": OffsetMas::from(fit.offset),
         "diagnosis": diagnose(fit).into_iter().map(|d| json!({ "name": d.name, "message": d.message, "serious": d.serious })).collect::<Vec<_>>(),
-        "$figure": super::figures::uv_overlap_data(fit),
+        "$figure": super::figures::pair_data(fit),
     });
     extend(&mut value, more)?;
     Ok(value)
@@ -287,7 +287,7 @@ static ALIGN_JOINTLY: Verb = Verb {
     ],
     see: "docs/decisions.md (joint alignment)",
     check: check_options2::<JointOptions, Selection>,
-    version: 3,
+    version: 4,
     run: run_align_jointly,
     ..Verb::EMPTY
 };
@@ -360,7 +360,8 @@ fn joint_offset(b: &JointBlock, fit: &JointFit) -> Result<Value> {
     let finite = |x: f64| Some(x).filter(|x| x.is_finite());
     extend(
         &mut value,
-        json!({ "ambiguity": finite(b.ambiguity), "significance": finite(b.significance), "scatter_factor": b.scatter_factor }),
+        json!({ "ambiguity": finite(b.ambiguity), "significance": finite(b.significance), "scatter_factor": b.scatter_factor,
+                "$figure": super::figures::joint_data(b) }),
     )?;
     Ok(value)
 }
@@ -406,7 +407,7 @@ crate::options! {
     /// Options of `uv_profile`.
     pub struct ProfileOptions {
         /// Rings of equal width in log uv distance.
-        ["1"] bins: usize = 30,
+        ["1"] bins: usize = PROFILE_BINS,
     }
 }
 
@@ -433,7 +434,7 @@ static UV_PROFILE: Verb = Verb {
         tolerance: 0.0,
     }],
     check: check_options2::<ProfileOptions, Selection>,
-    version: 3,
+    version: 4,
     run: run_uv_profile,
     ..Verb::EMPTY
 };
@@ -443,18 +444,17 @@ fn run_uv_profile(call: &Call, work: &Work) -> Result<Value> {
     let blocks = Blocks::open(&reference, &[block], &call.options::<Selection>()?)?;
     let options = UvGridOptions::default();
     let (reference, block) = (uv_grid(&blocks.reference, &options, work.notice)?, uv_grid(&blocks.others[0], &options, work.notice)?);
-    let range = (reference.min_uv_lambda().min(block.min_uv_lambda()).max(1.0), reference.max_uv_lambda().max(block.max_uv_lambda()));
     let n_bins = call.options::<ProfileOptions>()?.bins;
     let measured: Measured =
         serde_json::from_value(call.args[2].clone()).map_err(|e| Error::internal(format!("an Offset record is damaged: {e}")))?;
     let offset = measured.offset.map_or(Offset::ZERO, |o| Offset::from_mas(o.dra_mas, o.ddec_mas));
-    let fields = json!({
+    let mut fields = json!({
         "reference_name": reference.name(),
         "block_name": block.name(),
-        "reference": uv_profile(&reference, Offset::ZERO, offset, range, n_bins),
-        "before": uv_profile(&block, Offset::ZERO, offset, range, n_bins),
-        "after": uv_profile(&block, offset, offset, range, n_bins),
         "offset": measured,
     });
+    let profile = uv_profile(&reference, &block, offset, n_bins);
+    let rings = serde_json::to_value(profile).map_err(|e| Error::internal(format!("a profile: {e}")))?;
+    extend(&mut fields, rings)?;
     record("UvProfile", format!("{} against {} in {n_bins} rings", block.name(), reference.name()), fields)
 }

@@ -263,6 +263,7 @@ static CONCAT: Verb = Verb {
     }],
     see: "CASA concat",
     check: check_options::<ConcatOptions>,
+    version: 2,
     run: |call, work| {
         let sets = SetArg::list(call.context, call.list(0))?;
         if let Some(part) = sets.iter().find(|s| s.block.is_some()) {

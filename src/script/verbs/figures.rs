@@ -5,7 +5,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::align::{JointFit, OffsetFit, ProfileBin, UvGrid};
+use crate::align::{JointBlock, JointFit, OffsetFit, PROFILE_BINS, ProfileBin, UvGrid, UvProfile};
 use crate::error::{Error, Result};
 use crate::plot::align::{
     BlockFit, BlockShift, CommonSkyFigure, CostSurface, OffsetMas as PlotOffset, ProfileBin as PlotBin, ShiftsFigure, UvOverlapFigure,
@@ -80,7 +80,15 @@ impl Counts {
     }
 }
 
-/// What the figure of a pairwise fit needs, kept in the record of the fit.
+/// What the figures of an offset need, kept with its record.
+#[derive(Debug, Serialize, Deserialize)]
+struct OffsetData {
+    /// Of a pairwise fit.
+    overlap: Option<UvOverlapData>,
+    profile: Option<UvProfile>,
+}
+
+/// The cells of a pairwise fit and its objective.
 #[derive(Debug, Serialize, Deserialize)]
 struct UvOverlapData {
     cell_klambda: f64,
@@ -92,11 +100,11 @@ struct UvOverlapData {
     levels: Option<[f64; 3]>,
 }
 
-/// The data of [`plot_uv_overlap`] from a fit.
-pub fn uv_overlap_data(fit: &OffsetFit) -> Value {
+/// The data of figures from a pairwise fit.
+pub fn pair_data(fit: &OffsetFit) -> Value {
     let surface = fit.cost_surface(None, 81);
     let mas = |v: &[f64]| v.iter().map(|x| x / MAS).collect::<Vec<f64>>();
-    let data = UvOverlapData {
+    let overlap = UvOverlapData {
         cell_klambda: fit.spec.cell_lambda() / 1e3,
         reference: Counts::new(&fit.reference_grid),
         block: Counts::new(&fit.block_grid),
@@ -105,7 +113,13 @@ pub fn uv_overlap_data(fit: &OffsetFit) -> Value {
         delta: surface.delta.iter().map(|x| *x as f32).collect(),
         levels: surface.levels,
     };
+    let data = OffsetData { overlap: Some(overlap), profile: fit.converged.then(|| fit.profile(PROFILE_BINS)) };
     serde_json::to_value(data).unwrap_or(Value::Null)
+}
+
+/// The data of figures from a block of a joint fit.
+pub fn joint_data(block: &JointBlock) -> Value {
+    serde_json::to_value(OffsetData { overlap: None, profile: block.profile.clone() }).unwrap_or(Value::Null)
 }
 
 fn measured(value: &Value) -> Result<Measured> {
@@ -146,7 +160,7 @@ static PLOT_UV_OVERLAP: Verb = Verb {
 fn plot_uv_overlap(call: &Call, work: &Work) -> Result<Value> {
     let fit = &call.args[0];
     let m = measured(fit)?;
-    let data: UvOverlapData = match figure_data(call, fit)? {
+    let data = match figure_data::<OffsetData>(call, fit)?.and_then(|data| data.overlap) {
         Some(data) => data,
         None => {
             return Err(Error::user("`plot_uv_overlap`: this Offset comes from a joint fit, which shares no cells")
@@ -229,7 +243,11 @@ static PLOT_UV_PROFILE: Verb = Verb {
     group: "Figures",
     summary: "Shows amplitude and phase against uv distance, of a block and the reference, before and after the shift.",
     inputs: &[
-        Input::new("profile", InputKind::Record("UvProfile"), "A result of `uv_profile`."),
+        Input::new(
+            "profile",
+            InputKind::EitherRecord("Offset", "UvProfile"),
+            "An offset, drawn from the cells of its fit, or a result of `uv_profile`.",
+        ),
         Input::new("file", InputKind::FileOut, "PNG file."),
     ],
     returns: "`figure`: its path; `alt`: what it shows, in words",
@@ -237,39 +255,47 @@ static PLOT_UV_PROFILE: Verb = Verb {
     examples: &[Example {
         title: "Two simulated blocks.",
         script: "let s = simulate(\"demo\", #{ long: 2, short: 0, antennas: 8, integrations: 6 });\nlet o = find_offset(s.long[0], s.long[1]);\n\
-                 plot_uv_profile(uv_profile(s.long[0], s.long[1], o), \"profile.png\").figure",
+                 plot_uv_profile(o, \"profile.png\").figure",
         result: "profile.png",
         tolerance: 0.0,
     }],
+    version: 2,
     run: plot_uv_profile,
     ..Verb::EMPTY
 };
 
 fn plot_uv_profile(call: &Call, work: &Work) -> Result<Value> {
-    #[derive(Deserialize)]
-    struct Profile {
-        reference_name: String,
-        block_name: String,
-        reference: Vec<ProfileBin>,
-        before: Vec<ProfileBin>,
-        after: Vec<ProfileBin>,
-        offset: Measured,
-    }
-    let p: Profile =
-        serde_json::from_value(call.args[0].clone()).map_err(|e| Error::internal(format!("a UvProfile record is damaged: {e}")))?;
+    let given = &call.args[0];
+    let (p, offset) = match given.get("offset").filter(|_| given.get("before").is_some()) {
+        Some(offset) => (rings(given)?, measured(offset)?),
+        None => {
+            let offset = measured(given)?;
+            let profile = figure_data::<OffsetData>(call, given)?.and_then(|data| data.profile);
+            (profile.ok_or_else(|| no_profile(&offset))?, offset)
+        }
+    };
     let highest = p.reference.iter().chain(&p.before).map(ProfileBin::amplitude_jy).fold(0.0, f64::max);
     let (unit, factor) = if highest < 0.3 { ("mJy", 1e3) } else { ("Jy", 1.0) };
     let bins = |bins: &[ProfileBin]| bins.iter().map(|b| plot_bin(b, factor)).collect::<Vec<PlotBin>>();
     let figure = UvProfileFigure {
-        reference_name: p.reference_name,
-        block_name: p.block_name,
+        reference_name: offset.reference.clone(),
+        block_name: offset.block.clone(),
         unit: unit.into(),
         reference: bins(&p.reference),
         before: bins(&p.before),
         after: bins(&p.after),
-        offset: plot_offset(&p.offset),
+        offset: plot_offset(&offset),
     };
     show(call, work, 1, &figure)
+}
+
+fn rings(value: &Value) -> Result<UvProfile> {
+    serde_json::from_value(value.clone()).map_err(|e| Error::internal(format!("a UvProfile record is damaged: {e}")))
+}
+
+fn no_profile(offset: &Measured) -> Error {
+    Error::user(format!("`plot_uv_profile`: {} has no offset: {}", offset.block, offset.reason))
+        .hint("`uv_profile` compares any two sets with an offset of your own")
 }
 
 /// Phase errors are those of a vector whose two components have the error `sigma_jy`; without signal every phase is possible.
