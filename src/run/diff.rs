@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::run::hash::Hash;
-use crate::run::reason::{Reason, leaves};
+use crate::run::reason::{Reason, in_words, leaves};
 use crate::run::record::{Figure, Run, Step, Table};
 use crate::run::store::Store;
 
@@ -201,25 +201,12 @@ fn step_words(a: &Step, b: &Step) -> Vec<String> {
     what
 }
 
-/// Arguments that differ. One that is the record of an earlier step differs in many places, which that step tells better.
+/// Arguments that differ.
 fn argument_words(a: &Step, b: &Step) -> Vec<String> {
-    const TOLD: usize = 3;
     let (was, is) = (leaves(&a.args), leaves(&b.args));
     let names: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
-    let mut by_argument: Vec<(&str, Vec<String>)> = Vec::new();
-    for name in names.into_iter().filter(|n| was.get(*n) != is.get(*n)) {
-        let head = name.split(['.', '[']).next().unwrap_or(name);
-        let words = Reason::Argument { name: name.clone(), was: was.get(name).cloned(), is: is.get(name).cloned() }.to_string();
-        match by_argument.last_mut() {
-            Some((last, all)) if *last == head => all.push(words),
-            _ => by_argument.push((head, vec![words])),
-        }
-    }
-    let told = |(head, all): (&str, Vec<String>)| match all.len() {
-        n if n > TOLD => vec![format!("{head} differs in {n} places")],
-        _ => all,
-    };
-    by_argument.into_iter().flat_map(told).collect()
+    let reason = |name: &String| Reason::Argument { name: name.clone(), was: was.get(name).cloned(), is: is.get(name).cloned() };
+    in_words(&names.into_iter().filter(|n| was.get(*n) != is.get(*n)).map(reason).collect::<Vec<_>>())
 }
 
 fn numbers(a: &Step, b: &Step, tolerance: f64) -> Vec<Moved> {

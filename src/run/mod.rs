@@ -34,7 +34,7 @@ pub use error::RunError;
 pub use gc::{Dropped, Keeping, gc};
 pub use hash::{Hash, Hasher, hash_file};
 pub use memo::{How, Memo, ReadFn};
-pub use reason::Reason;
+pub use reason::{Reason, in_words};
 pub use session::{Session, SessionOptions, Summary};
 pub use step::{Counts, Read, StepCall, StepContext, StepResult, Write};
 pub use store::{Store, partial_of};

@@ -103,6 +103,34 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Reasons in words, for people. An argument that is the record of an earlier step differs in many places, which that step
+/// tells better.
+pub fn in_words(reasons: &[Reason]) -> Vec<String> {
+    const TOLD: usize = 3;
+    let mut told: Vec<String> = Vec::new();
+    let mut rest = reasons;
+    while let Some(first) = rest.first() {
+        let n = first.argument().map_or(1, |name| rest.iter().take_while(|r| r.argument() == Some(name)).count());
+        let (now, later) = rest.split_at(n);
+        match first.argument() {
+            Some(name) if n > TOLD => told.push(format!("{name} differs in {n} places")),
+            _ => told.extend(now.iter().map(Reason::to_string)),
+        }
+        rest = later;
+    }
+    told
+}
+
+impl Reason {
+    /// The argument as a whole, where the reason is one.
+    fn argument(&self) -> Option<&str> {
+        match self {
+            Reason::Argument { name, .. } => name.split(['.', '[']).next(),
+            _ => None,
+        }
+    }
+}
+
 fn listed(parts: &[String]) -> String {
     const SHOWN: usize = 5;
     let head = parts.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
@@ -139,5 +167,20 @@ fn collect(value: &Value, name: String, out: &mut BTreeMap<String, Value>) {
         leaf => {
             out.insert(name, leaf.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_differs_in_many_places_is_told_in_one_line() {
+        let argument = |name: &str| Reason::Argument { name: name.to_string(), was: Some(1.into()), is: Some(2.into()) };
+        let mut reasons = vec![argument("gain"), argument("npix")];
+        reasons.extend((0..20).map(|i| argument(&format!("offset.scan[{i}]"))));
+        reasons.push(Reason::Forced);
+        assert_eq!(in_words(&reasons), ["gain was 1, is 2", "npix was 1, is 2", "offset differs in 20 places", "--force"]);
+        assert_eq!(in_words(&[argument("offset.a"), argument("offset.b")]).len(), 2);
     }
 }

@@ -11,7 +11,7 @@ use crate::ms::{HistoryEntry, append_history};
 use crate::notice::Reporter;
 use crate::options::nearest;
 use crate::run::record::Status;
-use crate::run::{StepContext, Store};
+use crate::run::{StepContext, Store, in_words};
 
 use super::catalogue;
 use super::cells::{Cell, cells};
@@ -212,7 +212,7 @@ fn invoke(verb: &'static Verb, args: Vec<serde_json::Value>, context: &Context, 
         Ok(put_aside(value, context.session.store()))
     });
     let status = result.as_ref().map_or(Status::Run, |r| r.status);
-    let because = result.as_ref().map_or(vec![], |r| r.because.iter().map(ToString::to_string).collect());
+    let because = result.as_ref().map_or(vec![], |r| in_words(&r.because));
     context.tell(Event::StepEnded { verb: verb.name, status, because });
     let result = result?;
     if !warned_now {

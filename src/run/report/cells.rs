@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::run::reason::leaves;
+use crate::run::reason::{in_words, leaves};
 use crate::run::record::{Cell, Figure, FileLine, Line, Status, Step, Table};
 
 use super::Page;
@@ -152,7 +152,7 @@ fn block(step: &Step) -> String {
         seconds(step.usage.wall_s),
         quality(&step.quality)
     );
-    let why: Vec<String> = step.because.iter().map(|r| esc(&r.to_string())).collect();
+    let why: Vec<String> = in_words(&step.because).iter().map(|r| esc(r)).collect();
     let why = match step.status {
         Status::Run | Status::Would if why.is_empty() => String::new(),
         Status::Run | Status::Would => format!("<p class=\"soft\">Because: {}.</p>\n", why.join("; ")),
