@@ -552,8 +552,9 @@ fn verdict(refined: &Refined, last: &PairFit, start: Start) -> (bool, String) {
 }
 
 pub(super) fn by_chance(expected: f64, places: f64, shared: usize) -> String {
+    let times = if expected < 0.1 { format!("{expected:.4}") } else { format!("{expected:.2}") };
     format!(
-        "no signal in common: among the {places:.0} places searched, {shared} shared cells of random phase match as well {expected:.2} times, \
+        "no signal in common: among the {places:.0} places searched, {shared} shared cells of random phase match as well {times} times, \
          at most {MAX_CHANCE} are allowed"
     )
 }
