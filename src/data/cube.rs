@@ -202,6 +202,12 @@ impl CubeSource for Cube {
     }
 }
 
+/// Receives rows of a cube over all its channels, each once, in any order.
+pub trait RowSink {
+    /// Takes the rows from `first` on.
+    fn put_rows(&mut self, first: usize, rows: ArrayView3<'_, f32>) -> Result<()>;
+}
+
 /// Receives the planes of a cube in their order.
 pub trait CubeSink {
     /// Takes the next plane.

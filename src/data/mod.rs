@@ -16,7 +16,7 @@ mod visibilities;
 
 pub use baselines::BaselinesOf;
 pub use beam::{Beam, Beams, Ellipse};
-pub use cube::{Cube, CubeInfo, CubeSink, CubeSource};
+pub use cube::{Cube, CubeInfo, CubeSink, CubeSource, RowSink};
 pub use description::{Antenna, Field, FreqFrame, Observation, SetDescription, SpectralWindow};
 pub use error::DataError;
 pub use image::Image;

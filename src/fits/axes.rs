@@ -383,12 +383,17 @@ pub(super) fn coordinate_cards(sky: &Celestial, spectral: Option<&SpectralAxis>)
         comment: "Number of coordinate axes".into(),
     }];
     let (lon, lat) = if k.frame == Frame::Galactic { ("GLON", "GLAT") } else { ("RA--", "DEC-") };
+    // NCP is no code of the standard: it is SIN with a slant (Calabretta & Greisen 2002, A&A 395, 1077, section 6.1.1).
+    let projection = match k.projection {
+        Projection::Ncp => Projection::Sin { xi: 0.0, eta: 1.0 / k.crval[1].to_radians().tan() },
+        other => other,
+    };
     let diagonal = k.cd[0][1] == 0.0 && k.cd[1][0] == 0.0;
     for (i, name) in [lon, lat].into_iter().enumerate() {
         let n = i + 1;
         let norm = k.cd[i][0].hypot(k.cd[i][1]);
         let cdelt = if diagonal { k.cd[i][i] } else { norm.copysign(k.cd[i][i]) };
-        out.push(text(format!("CTYPE{n}"), &format!("{name}-{}", k.projection.code()), ""));
+        out.push(text(format!("CTYPE{n}"), &format!("{name}-{}", projection.code()), ""));
         out.push(real(format!("CRVAL{n}"), k.crval[i], "[deg]"));
         out.push(real(format!("CDELT{n}"), cdelt, "[deg]"));
         out.push(real(format!("CRPIX{n}"), k.crpix[i], ""));
@@ -399,7 +404,7 @@ pub(super) fn coordinate_cards(sky: &Celestial, spectral: Option<&SpectralAxis>)
             }
         }
     }
-    if let Projection::Sin { xi, eta } = k.projection
+    if let Projection::Sin { xi, eta } = projection
         && (xi != 0.0 || eta != 0.0)
     {
         out.push(real("PV2_1", xi, "Slant of the orthographic projection"));

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, ArrayView3};
 
 use super::FitsError;
 use super::axes::{beam_cards, coordinate_cards, line_cards};
 use super::header::{format_card, format_lines};
 use super::table::{Column, table_bytes};
-use crate::data::{Beams, Card, CardValue, Cube, CubeInfo, CubeSink, Image, Mask, Meta, Plane};
+use crate::data::{Beams, Card, CardValue, Cube, CubeInfo, CubeSink, Image, Mask, Meta, Plane, RowSink};
 use crate::error::{Error, Result};
 use crate::sky::SpectralAxis;
 
@@ -107,6 +107,7 @@ pub struct CubeWriter {
     beams: Beams,
     shape: (usize, usize),
     n_chan: usize,
+    /// Rows of any channel.
     done: usize,
 }
 
@@ -129,8 +130,9 @@ impl CubeWriter {
     }
     /// As [`CubeWriter::finish`], with tables in further extensions.
     pub fn finish_with(self, tables: &[(&str, Vec<Column>)]) -> Result<()> {
-        if self.done != self.n_chan {
-            return Err(Error::from(FitsError::Incomplete { found: self.done, expected: self.n_chan }).at(&self.file.path));
+        let rows = self.n_chan * self.shape.0;
+        if self.done != rows {
+            return Err(Error::from(FitsError::Incomplete { found: self.done, expected: rows }).at(&self.file.path));
         }
         let mut bytes = beams_bytes(&self.beams).unwrap_or_default();
         for (name, columns) in tables {
@@ -142,14 +144,33 @@ impl CubeWriter {
 
 impl CubeSink for CubeWriter {
     fn put_plane(&mut self, plane: ArrayView2<'_, f32>) -> Result<()> {
-        if plane.dim() != self.shape || self.done == self.n_chan {
-            let found = vec![self.done, plane.nrows(), plane.ncols()];
+        if plane.dim() != self.shape || self.done == self.n_chan * self.shape.0 {
+            let found = vec![self.done / self.shape.0.max(1), plane.nrows(), plane.ncols()];
             return Err(
                 crate::data::DataError::Shape { what: "plane", found, expected: vec![self.n_chan, self.shape.0, self.shape.1] }.into()
             );
         }
-        self.done += 1;
+        self.done += plane.nrows();
         self.file.put_floats(plane)
+    }
+}
+
+impl RowSink for CubeWriter {
+    fn put_rows(&mut self, first: usize, rows: ArrayView3<'_, f32>) -> Result<()> {
+        let (nc, n, nx) = rows.dim();
+        if (nc, nx) != (self.n_chan, self.shape.1) || first + n > self.shape.0 {
+            return Err(crate::data::DataError::Shape {
+                what: "rows",
+                found: vec![nc, first + n, nx],
+                expected: vec![self.n_chan, self.shape.0, self.shape.1],
+            }
+            .into());
+        }
+        for (z, plane) in rows.outer_iter().enumerate() {
+            self.file.put_floats_at(((z * self.shape.0 + first) * nx) as u64, plane)?;
+        }
+        self.done += nc * n;
+        Ok(())
     }
 }
 
@@ -209,6 +230,10 @@ fn velref_card(axis: &SpectralAxis) -> Option<Card> {
 
 fn meta_cards(meta: &Meta) -> Vec<Card> {
     let mut cards = meta.cards.clone();
+    // Half of a place (X, Y, Z without L, B, H) makes wcslib, and so astropy, complete it with a warning.
+    if meta.get("OBSGEO-L").is_none() {
+        cards.retain(|c| !c.key.starts_with("OBSGEO-"));
+    }
     // wcslib, and so astropy, derives MJD-OBS from DATE-OBS and warns that it had to.
     if meta.get("MJD-OBS").is_none()
         && let Some(mjd) = meta.text("DATE-OBS").and_then(mjd_of_date)
@@ -261,6 +286,8 @@ pub(super) struct Writer {
     min_max: (f32, f32),
     /// Byte of the DATAMAX card; DATAMIN follows.
     extrema_at: u64,
+    /// Byte of the first pixel.
+    data_at: u64,
     overwrite: bool,
 }
 
@@ -282,6 +309,7 @@ impl Writer {
             buffer: Vec::new(),
             min_max: (f32::INFINITY, f32::NEG_INFINITY),
             extrema_at,
+            data_at: header.len() as u64,
             overwrite,
         };
         writer.write_all(&header)?;
@@ -297,12 +325,14 @@ impl Writer {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let (mut lo, mut hi) = self.min_max;
-        for row in plane.rows() {
-            for v in row {
-                lo = lo.min(*v);
-                hi = hi.max(*v);
+        buffer.resize(plane.len() * 4, 0);
+        for (row, bytes) in plane.rows().into_iter().zip(buffer.chunks_exact_mut(4 * plane.ncols().max(1))) {
+            for (v, b) in row.iter().zip(bytes.chunks_exact_mut(4)) {
+                let known = if v.is_finite() { *v } else { f32::NAN };
+                lo = lo.min(known);
+                hi = hi.max(known);
+                b.copy_from_slice(&v.to_be_bytes());
             }
-            buffer.extend(row.iter().flat_map(|v| v.to_be_bytes()));
         }
         self.min_max = (lo, hi);
         self.written += buffer.len() as u64;
@@ -311,10 +341,16 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes rows at a place among the pixels.
+    fn put_floats_at(&mut self, pixel: u64, rows: ArrayView2<'_, f32>) -> Result<()> {
+        let at = SeekFrom::Start(self.data_at + 4 * pixel);
+        self.out.seek(at).map_err(|e| Error::io("write the file", &self.path, e))?;
+        self.put_floats(rows)
+    }
+
     fn put_bytes(&mut self, row: &[u8]) -> Result<()> {
-        for b in row {
-            self.min_max = (self.min_max.0.min(f32::from(*b)), self.min_max.1.max(f32::from(*b)));
-        }
+        let (lo, hi) = row.iter().fold((u8::MAX, 0), |(lo, hi), b| (lo.min(*b), hi.max(*b)));
+        self.min_max = (self.min_max.0.min(f32::from(lo)), self.min_max.1.max(f32::from(hi)));
         self.written += row.len() as u64;
         self.write_all(row)
     }
@@ -324,6 +360,8 @@ impl Writer {
         if self.written != self.expected {
             return Err(FitsError::Incomplete { found: self.written as usize, expected: self.expected as usize }.into());
         }
+        let end = SeekFrom::Start(self.data_at + self.expected);
+        self.out.seek(end).map_err(|e| Error::io("write the file", &self.path, e))?;
         self.write_all(&vec![0; padding(self.written)])?;
         if let Some(bytes) = extension {
             self.write_all(&bytes)?;

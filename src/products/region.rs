@@ -1,6 +1,8 @@
 //! Regions of the sky as masks of one channel.
 
-use crate::data::{Image, Mask};
+use crate::data::{CubeSource, Image, Mask};
+use crate::error::Result;
+use crate::notice::Reporter;
 use crate::sky::{Celestial, Direction};
 
 /// A disc seen at an angle: its centre, and how it is turned and tilted.
@@ -59,4 +61,42 @@ pub fn region_above(map: &Image, threshold: f64) -> Mask {
 /// The pixels of a map that are not blank.
 pub fn region_known(map: &Image) -> Mask {
     Mask::from_fn([1, map.ny(), map.nx()], |_, y, x| map.data()[[y, x]].is_finite())
+}
+
+/// The pixels that are exactly 0 or blank in every channel, and 0 in at least one: what some programs write where nothing was measured.
+pub fn region_zero(source: &dyn CubeSource, notice: &dyn Reporter) -> Result<Mask> {
+    let [nc, ny, nx] = source.info().shape();
+    let (mut measured, mut zero) = (Mask::empty([1, ny, nx]), Mask::empty([1, ny, nx]));
+    let mut buffer = Vec::new();
+    for z in 0..nc {
+        notice.check()?;
+        for ((y, x), v) in source.plane(z, &mut buffer)?.indexed_iter() {
+            if *v == 0.0 {
+                zero.set(0, y, x, true);
+            } else if v.is_finite() {
+                measured.set(0, y, x, true);
+            }
+        }
+    }
+    zero.minus(&measured)?;
+    Ok(zero)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Cube;
+    use crate::notice::Quiet;
+    use crate::products::testing::info_of;
+
+    #[test]
+    fn a_sight_line_of_zeros_was_not_measured() {
+        let mut data = ndarray::Array3::<f32>::zeros((3, 1, 4));
+        data[[1, 0, 1]] = 0.5;
+        data.slice_mut(ndarray::s![.., 0, 2]).fill(f32::NAN);
+        data[[0, 0, 3]] = f32::NAN;
+        let cube = Cube::new(info_of([3, 1, 4], None), data).unwrap();
+        let zero = region_zero(&cube, &Quiet::default()).unwrap();
+        assert_eq!((0..4).map(|x| zero.get(0, 0, x)).collect::<Vec<_>>(), [true, false, false, true]);
+    }
 }

@@ -1,12 +1,12 @@
 //! Spectra moved to a common velocity, and their means.
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, ArrayView3};
 use num_complex::Complex;
 use rayon::prelude::*;
 use realfft::RealFftPlanner;
 
 use super::{Noise, ProductsError};
-use crate::data::{Cube, CubeSource, Image, Mask};
+use crate::data::{Cube, CubeInfo, CubeSource, Image, Mask, RowSink};
 use crate::error::{Error, Result};
 use crate::notice::Reporter;
 use crate::sky::SpectralAxis;
@@ -16,6 +16,27 @@ use crate::sky::SpectralAxis;
 /// Spectra move by fractions of a channel (Fourier shift). Blanks count as 0 and move along; channels that wrap around, and pixels
 /// without a velocity, are blank.
 pub fn shuffle(source: &dyn CubeSource, field: &Image, notice: &dyn Reporter) -> Result<Cube> {
+    let info = shuffled_info(source.info())?;
+    let mut data = Rows(Array3::zeros(info.shape()));
+    shuffle_into(source, field, &mut data, notice)?;
+    Ok(Cube::new(info, data.0)?)
+}
+
+struct Rows(Array3<f32>);
+
+impl RowSink for Rows {
+    fn put_rows(&mut self, first: usize, rows: ArrayView3<'_, f32>) -> Result<()> {
+        let n = rows.dim().1;
+        self.0.slice_mut(ndarray::s![.., first..first + n, ..]).assign(&rows);
+        Ok(())
+    }
+}
+
+/// Bytes of the rows that one thread holds.
+const STRIP_BYTES: usize = 4 << 20;
+
+/// As [`shuffle`], handing rows on as they are made: neither cube is in memory. Its grid is that of [`shuffled_info`].
+pub fn shuffle_into(source: &dyn CubeSource, field: &Image, sink: &mut dyn RowSink, notice: &dyn Reporter) -> Result<()> {
     let info = source.info();
     let [nc, ny, nx] = info.shape();
     if (field.ny(), field.nx()) != (ny, nx) {
@@ -24,38 +45,44 @@ pub fn shuffle(source: &dyn CubeSource, field: &Image, notice: &dyn Reporter) ->
     }
     let velocity = info.spectral().velocities_kms()?;
     let shifter = Shifter::new(nc);
-    let rows: Vec<Array2<f32>> = (0..ny)
-        .into_par_iter()
-        .map_init(
-            || shifter.workspace(),
-            |work, y| {
-                notice.check()?;
-                let mut buffer = Vec::new();
-                let block = source.block(0..nc, y..y + 1, &mut buffer)?;
-                let mut out = Array2::from_elem((nc, nx), f32::NAN);
-                for x in 0..nx {
-                    let v = f64::from(field.data()[[y, x]]);
-                    if v.is_finite() {
-                        let shift = (nc / 2) as f64 - channel_at(&velocity, v);
-                        shifter.shift(block.slice(ndarray::s![.., 0, x]), shift, work, out.column_mut(x));
-                    }
+    let n_rows = (STRIP_BYTES / (4 * nc * nx)).clamp(1, 64);
+    let strip = |first: usize| -> Result<Array3<f32>> {
+        let (mut work, mut buffer) = (shifter.workspace(), Vec::new());
+        let rows = first..(first + n_rows).min(ny);
+        let block = source.block(0..nc, rows.clone(), &mut buffer)?;
+        let mut out = Array3::from_elem((nc, rows.len(), nx), f32::NAN);
+        for (i, y) in rows.enumerate() {
+            notice.check()?;
+            for x in 0..nx {
+                let v = f64::from(field.data()[[y, x]]);
+                if v.is_finite() {
+                    let shift = (nc / 2) as f64 - channel_at(&velocity, v);
+                    shifter.shift(block.slice(ndarray::s![.., i, x]), shift, &mut work, out.slice_mut(ndarray::s![.., i, x]));
                 }
-                Ok(out)
-            },
-        )
-        .collect::<Result<_>>()?;
-    let mut data = Array3::zeros((nc, ny, nx));
-    for (y, row) in rows.into_iter().enumerate() {
-        data.slice_mut(ndarray::s![.., y, ..]).assign(&row);
+            }
+        }
+        Ok(out)
+    };
+    let firsts: Vec<usize> = (0..ny).step_by(n_rows).collect();
+    for batch in firsts.chunks(rayon::current_num_threads()) {
+        notice.progress("shuffle", batch[0] as u64, ny as u64);
+        let strips: Vec<Array3<f32>> = batch.par_iter().map(|first| strip(*first)).collect::<Result<_>>()?;
+        batch.iter().zip(&strips).try_for_each(|(first, rows)| sink.put_rows(*first, rows.view()))?;
     }
-    let old = info.spectral();
+    Ok(())
+}
+
+/// The grid of a shuffled cube: the velocity of each pixel is 0 km/s, at channel n/2.
+pub fn shuffled_info(info: &CubeInfo) -> Result<CubeInfo> {
+    let (old, nc) = (info.spectral(), info.n_chan());
+    let velocity = old.velocities_kms()?;
     let step = if old.kind().is_velocity() { old.cdelt() } else { (velocity[nc.saturating_sub(1).min(1)] - velocity[0]) * 1e3 };
     let mut axis = SpectralAxis::new(old.velocity_kind(), 0.0, if step == 0.0 { 1e3 } else { step }, (nc / 2) as f64 + 1.0, nc)?
         .with_frame(old.frame());
     if let Some(rest) = old.rest_hz() {
         axis = axis.with_rest(rest)?;
     }
-    Ok(Cube::new(info.clone().with_spectral(axis)?, data)?)
+    Ok(info.clone().with_spectral(axis)?)
 }
 
 /// Channel of a velocity, by linear interpolation; beyond the ends the end channel.
@@ -101,8 +128,12 @@ impl Shifter {
     fn turn(&self, shift: f64, w: &mut Work) {
         // Lengths come from the plan, so the transforms cannot refuse them.
         let _ = self.forward.process_with_scratch(&mut w.line, &mut w.spectrum, &mut w.scratch);
-        for (k, c) in w.spectrum.iter_mut().enumerate() {
-            *c *= Complex::from_polar(1.0 / self.n as f64, -std::f64::consts::TAU * k as f64 * shift / self.n as f64);
+        // Phases by multiplication: 1e-14 off after hundreds of channels.
+        let step = Complex::from_polar(1.0, -std::f64::consts::TAU * shift / self.n as f64);
+        let mut phase = Complex::new(1.0 / self.n as f64, 0.0);
+        for c in &mut w.spectrum {
+            *c *= phase;
+            phase *= step;
         }
         w.spectrum[0].im = 0.0;
         if self.n % 2 == 0

@@ -44,6 +44,8 @@ pub struct Spectrum {
     pub n_pixels: Vec<u64>,
     /// Unit of values and errors.
     pub unit: Unit,
+    /// Width of a channel, km/s: of the only one, where there are no neighbours to tell it.
+    pub channel_kms: f64,
 }
 
 impl Spectrum {
@@ -52,7 +54,7 @@ impl Spectrum {
         let n = self.velocity_kms.len();
         let width = |i: usize| {
             let (a, b) = (i.saturating_sub(1), (i + 1).min(n - 1));
-            if a == b { f64::NAN } else { (self.velocity_kms[b] - self.velocity_kms[a]).abs() / (b - a) as f64 }
+            if a == b { self.channel_kms } else { (self.velocity_kms[b] - self.velocity_kms[a]).abs() / (b - a) as f64 }
         };
         let (mut sum, mut variance) = (0.0, 0.0);
         for i in (0..n).filter(|i| self.value[*i].is_finite()) {
@@ -128,6 +130,7 @@ pub fn spectrum(
         error: sums.iter().map(|s| one(s).1).collect(),
         n_pixels: sums.iter().map(|s| s.2).collect(),
         unit: if options.of == SpectrumOf::Sum { unit } else { info.unit.clone() },
+        channel_kms: info.spectral().channel_width_kms()?,
     })
 }
 
@@ -139,7 +142,7 @@ fn sum_unit(info: &CubeInfo) -> (f64, Unit) {
         (Some(Brightness::JyPerPixel(s)), _) => (s, Unit::new("Jy")),
         (Some(Brightness::JyPerSr(s)), _) => (s * pixel, Unit::new("Jy")),
         (Some(Brightness::Kelvin(s)), _) => (s * pixel / (ARCSEC * ARCSEC), Unit::new("K arcsec2")),
-        _ => (1.0, info.unit.clone()),
+        _ => (1.0, Unit::new(format!("{} pixel", info.unit).trim())),
     }
 }
 
@@ -203,5 +206,13 @@ mod tests {
         assert!(s.value[0] == 1.0 && s.value[3].is_nan());
         let (sum, _) = Spectrum { error: vec![0.0; 4], ..s }.integral();
         assert!((sum - 5.0).abs() < 1e-9);
+    }
+
+    /// One channel is as wide as its axis says: 9 pixels of 1 in 2.5 km/s.
+    #[test]
+    fn the_integral_of_one_channel() {
+        let cube = Cube::new(info_of([1, 3, 3], None), Array3::ones((1, 3, 3))).unwrap();
+        let mean = SpectrumOptions { of: SpectrumOf::Mean, ..SpectrumOptions::default() };
+        assert!((spectrum(&cube, None, None, &mean, &Quiet::default()).unwrap().integral().0 - 2.5).abs() < 1e-9);
     }
 }

@@ -41,23 +41,25 @@ fn map(path: &Path) -> Array2<f32> {
     read_image(path, &ReadOptions::default(), &Quiet::default()).unwrap_or_else(|e| panic!("{}: {e}", path.display())).data().clone()
 }
 
-/// Largest relative difference of values above a floor, and the number of pixels blank in one only; `keep` chooses pixels.
+/// Largest relative difference of values above a floor, pixels where it exceeds 1e-5, and pixels blank in one only; `keep` chooses pixels.
 fn difference<'a>(
     a: impl Iterator<Item = ((usize, usize), &'a f32)>,
     b: &Array2<f32>,
     floor: f32,
     keep: &dyn Fn(usize, usize) -> bool,
-) -> (f64, usize) {
-    let (mut worst, mut blank) = (0.0f64, 0);
+) -> (f64, usize, usize) {
+    let (mut worst, mut beyond, mut blank) = (0.0f64, 0, 0);
     for ((y, x), p) in a.filter(|((y, x), _)| keep(*y, *x)) {
         let q = b[[y, x]];
         if p.is_nan() != q.is_nan() {
             blank += 1;
         } else if !p.is_nan() {
-            worst = worst.max(f64::from((p - q).abs()) / f64::from(q.abs().max(floor)));
+            let relative = f64::from((p - q).abs()) / f64::from(q.abs().max(floor));
+            worst = worst.max(relative);
+            beyond += usize::from(relative >= 1e-5);
         }
     }
-    (worst, blank)
+    (worst, beyond, blank)
 }
 
 /// Pixels that the pipeline loses when it reprojects a map onto the map's own grid: roundings blank some near blanks.
@@ -142,7 +144,7 @@ fn derived_products_in_compat_mode_are_those_of_the_phangs_pipeline() {
             let (tolerance, floor) = if name.contains("noise") { (1e-6, 0.0) } else { (1e-6, scale) };
             for (z, plane) in a.outer_iter().enumerate() {
                 let other = b.index_axis(ndarray::Axis(0), z).to_owned();
-                let (worst, blank) = difference(plane.indexed_iter(), &other, floor, keep);
+                let (worst, _, blank) = difference(plane.indexed_iter(), &other, floor, keep);
                 if !(worst < tolerance && blank == 0) {
                     wrong.push(format!("{name} channel {z}: {worst:.1e}, {blank} blanks"));
                 }
@@ -151,11 +153,17 @@ fn derived_products_in_compat_mode_are_those_of_the_phangs_pipeline() {
         }
         let (a, b) = (map(&ours), map(&theirs));
         let scale = b.iter().filter(|v| v.is_finite()).fold(0.0f32, |m, v| m.max(v.abs()));
-        let (worst, blank) = difference(a.indexed_iter(), &b, 0.01 * scale, keep);
-        // Convolved cubes agree to 1e-6 of their peak, which the errors of velocity moments amplify where sums cancel.
-        let amplified = name.contains("as_") && (name.contains("emom1") || name.contains("emom2"));
-        if !(worst < if amplified { 2e-4 } else { 1e-5 } && blank == 0) {
-            wrong.push(format!("{name}: {worst:.1e}, {blank} blanks"));
+        let (worst, beyond, blank) = difference(a.indexed_iter(), &b, 0.01 * scale, keep);
+        // The pipeline convolves in 32 bits: its cubes are 4e-7 of their peak from a convolution in 64 bits, ours 7e-8 (fed with the
+        // pipeline's own cubes, every map agrees to 1e-5: `compat_maps_are_those_of_the_phangs_pipeline`). That is amplified in one
+        // pixel of a faint line, and in 11 of two channels in the mask, where (v - m1)² - m2² cancels.
+        let (most, largest) = match name.as_str() {
+            "s64_2as_broad_emom1.fits" => (1, 1.2e-5),
+            "s64_4as_strict_emom2.fits" => (11, 1.2e-4),
+            _ => (0, 1e-5),
+        };
+        if beyond > most || worst > largest || blank > 0 {
+            wrong.push(format!("{name}: {worst:.1e}, {beyond} pixels beyond 1e-5, {blank} blanks"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

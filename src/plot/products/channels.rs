@@ -52,10 +52,13 @@ impl Plot for ChannelMaps {
                 let grid = cropped(&soft, self.part).grid(sky.unit().1);
                 panel = panel.with(Contours::new(grid, &[0.5], Stroke::new(Rgb([120, 200, 255]), 0.9)));
             }
-            let white = Type::new(11.0).color(Rgb::WHITE);
-            panel = panel.with(Note::corner(Corner::TopLeft, [format!("{} km s^{{−1}}", fixed(*velocity, 1))]).style(white));
+            // White on the colors of noise, dark where the corner is blank.
+            let (ny, nx) = sky.values.dim();
+            let on = |y: usize, x: usize| if sky.values.get([y, x]).is_some_and(|v| v.is_finite()) { Rgb::WHITE } else { Rgb::INK };
+            let style = Type::new(11.0).color(on(ny.saturating_sub(1 + ny / 12), nx / 8));
+            panel = panel.with(Note::corner(Corner::TopLeft, [format!("{} km s^{{−1}}", fixed(*velocity, 1))]).style(style));
             if i == 0 {
-                panel = panel.with(scale_bar(&sky, self.distance_mpc, Rgb::WHITE));
+                panel = panel.with(scale_bar(&sky, self.distance_mpc, on(ny / 12, nx * 5 / 6)));
             }
             let (left, bottom) = (i % columns == 0, i + columns >= n);
             if !(left && i / columns == rows - 1) {

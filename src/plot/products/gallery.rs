@@ -1,9 +1,9 @@
 //! A gallery of maps on one stretch of sky.
 
-use super::{common_box, cropped, quantiles, reference_note, scale_bar, shared_axes, unit_markup};
+use super::{bar_color, common_box, cropped, quantiles, reference_note, scale_bar, shared_axes, unit_markup};
 use crate::data::Image;
 use crate::error::Result;
-use crate::plot::color::{ColorMap, Norm, Rgb, Stretch};
+use crate::plot::color::{ColorMap, Norm, Stretch};
 use crate::plot::ticks::compact;
 use crate::plot::{Figure, Panel, Plot, Row, text, theme};
 
@@ -47,6 +47,8 @@ impl Quantity {
             Quantity::Peak => (ColorMap::Magma, Norm::new(0.0, range(0.0, 0.9995).1, Stretch::Asinh(0.3))),
             Quantity::Velocity => {
                 let (lo, hi) = range(0.01, 0.99);
+                // A single channel has a single velocity.
+                let (lo, hi) = if hi - lo > 1e-6 * lo.abs() { (lo, hi) } else { (lo - 1.0, hi + 1.0) };
                 (ColorMap::BlueRed, Norm::new(lo, hi, Stretch::Linear))
             }
             Quantity::Width => (ColorMap::Viridis, Norm::new(0.0, range(0.0, 0.98).1, Stretch::Linear)),
@@ -124,10 +126,6 @@ impl MapGallery {
         if !first {
             return panel;
         }
-        // Behind the bar lies what fills the corner: blank, or the lower end of the colors.
-        let corner = sky.values.first().copied().unwrap_or(f32::NAN);
-        let color = if corner.is_finite() { map.at(norm.to_unit(f64::from(corner))).contrast() } else { Rgb::INK };
-        let bar = scale_bar(&sky, self.distance_mpc, color);
-        panel.with(bar)
+        panel.with(scale_bar(&sky, self.distance_mpc, bar_color(&sky, map, norm)))
     }
 }

@@ -16,7 +16,7 @@ pub use profile::ProfileFigure;
 pub use slice::SliceFigure;
 pub use spectrum::{SpectrumFigure, SpectrumShown, channel_edges};
 
-use super::color::Rgb;
+use super::color::{ColorMap, Norm, Rgb};
 use super::mark::{Corner, ScaleBar};
 use super::ticks::compact;
 use super::{Axis, Panel, SkyImage};
@@ -46,19 +46,25 @@ pub fn unit_markup(unit: &str) -> String {
     words.join(" ").replace("Jy/beam", "Jy beam^{−1}")
 }
 
-/// A length of 1, 2 or 5 times a power of ten, near a fifth of the image, with its name.
+/// A length of 1, 2 or 5 times a power of ten of the unit that the axes show, or of parsecs, near a fifth of the image, with its name.
 fn scale_bar(image: &SkyImage, distance_mpc: Option<f64>, color: Rgb) -> ScaleBar {
     let (unit, unit_arcsec) = image.unit();
-    let width_arcsec = image.values.ncols() as f64 * image.cell_arcsec[0];
-    let per_arcsec = distance_mpc.map_or(1.0, |d| d * 1e6 * ARCSEC);
-    let length = round_number(width_arcsec * per_arcsec / 5.0);
-    let label = match distance_mpc {
-        Some(_) if length >= 1000.0 => format!("{} kpc", compact(length / 1000.0, 3)),
-        Some(_) => format!("{} pc", compact(length, 3)),
-        None if unit == "arcmin" => format!("{} arcmin", compact(length / 60.0, 2)),
-        None => format!("{} arcsec", compact(length, 3)),
+    let width = image.values.ncols() as f64 * image.cell_arcsec[0] / unit_arcsec;
+    let Some(d) = distance_mpc else {
+        let length = round_number(width / 5.0);
+        return ScaleBar { length, label: format!("{} {unit}", compact(length, 3)), corner: Corner::BottomRight, color };
     };
-    ScaleBar { length: length / per_arcsec / unit_arcsec, label, corner: Corner::BottomRight, color }
+    let pc_per_unit = d * 1e6 * ARCSEC * unit_arcsec;
+    let pc = round_number(width * pc_per_unit / 5.0);
+    let label = if pc >= 1000.0 { format!("{} kpc", compact(pc / 1000.0, 3)) } else { format!("{} pc", compact(pc, 3)) };
+    ScaleBar { length: pc / pc_per_unit, label, corner: Corner::BottomRight, color }
+}
+
+/// The color that reads on what lies behind a scale bar, in the lower right of an image.
+fn bar_color(sky: &SkyImage, map: ColorMap, norm: Norm) -> Rgb {
+    let (ny, nx) = sky.values.dim();
+    let behind = sky.values.get([ny / 12, nx * 5 / 6]).copied().unwrap_or(f32::NAN);
+    if behind.is_finite() { map.at(norm.to_unit(f64::from(behind))).contrast() } else { Rgb::INK }
 }
 
 /// The largest of 1, 2, 5 times a power of ten that is not above `v`.

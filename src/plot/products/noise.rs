@@ -1,9 +1,9 @@
 //! The noise of a cube: its map and its spectrum.
 
-use super::{quantiles, scale_bar, unit_markup};
+use super::{bar_color, quantiles, scale_bar, unit_markup};
 use crate::data::Image;
 use crate::error::Result;
-use crate::plot::color::{ColorMap, Norm, Rgb, Stretch, series_color};
+use crate::plot::color::{ColorMap, Norm, Stretch, series_color};
 use crate::plot::mark::{Line, Rule};
 use crate::plot::ticks::significant;
 use crate::plot::{Axis, Figure, Panel, Plot, Row, SkyImage, theme};
@@ -26,9 +26,9 @@ impl Plot for NoiseFigure {
         let unit = unit_markup(self.map.unit.as_str());
         let (lo, hi) = quantiles(self.map.data(), 0.005, 0.995).unwrap_or((0.0, 1.0));
         let sky = SkyImage::from(&self.map);
-        let map =
-            sky.panel(ColorMap::Viridis, Norm::new(lo, hi, Stretch::Linear), format!("Noise, 1σ ({unit})")).title("Median over channels");
-        let map = map.with(scale_bar(&sky, None, Rgb::WHITE));
+        let norm = Norm::new(lo, hi, Stretch::Linear);
+        let map = sky.panel(ColorMap::Viridis, norm, format!("Noise, 1σ ({unit})")).title("Median over channels");
+        let map = map.with(scale_bar(&sky, None, bar_color(&sky, ColorMap::Viridis, norm)));
         let points = self.velocity_kms.iter().zip(&self.spectrum).map(|(v, s)| [*v, *s]).collect();
         let (lo, hi) = self.range();
         let y = Axis::new(format!("Noise, 1σ ({unit})")).range(lo, hi);

@@ -14,7 +14,7 @@ crate::options! {
     pub struct MaskOptions {
         /// Signal to noise that finds emission.
         ["1"] high: f64 = 4.0,
-        /// Channels in a row that must reach it.
+        /// Channels in a row that must reach it; a cube of fewer channels needs all that it has.
         ["1"] high_channels: usize = 2,
         /// Signal to noise to which emission is followed.
         ["1"] low: f64 = 2.0,
@@ -63,6 +63,22 @@ pub fn signal_above(source: &dyn CubeSource, noise: &Noise, threshold: f64, noti
     Ok(thresholds(source, noise, [threshold, f64::INFINITY], false, notice)?.0)
 }
 
+/// The voxels brighter than `threshold`, in the unit of the cube.
+pub fn voxels_above(source: &dyn CubeSource, threshold: f64, notice: &dyn Reporter) -> Result<Mask> {
+    let shape = source.info().shape();
+    let mut mask = Mask::empty(shape);
+    let (words, nx, t) = (mask.row_words(), shape[2], threshold as f32);
+    mask.words_mut().par_chunks_mut(shape[1] * words).enumerate().try_for_each(|(z, plane)| -> Result<()> {
+        notice.check()?;
+        let mut buffer = Vec::new();
+        for (y, row) in source.plane(z, &mut buffer)?.rows().into_iter().enumerate() {
+            fill_row(&mut plane[y * words..(y + 1) * words], nx, |x| row[x] > t);
+        }
+        Ok(())
+    })?;
+    Ok(mask)
+}
+
 /// A strict mask (cprops; Rosolowsky & Leroy 2006, PASP 118, 590): emission found at `high` and followed to `low`.
 ///
 /// `prior` restricts where emission may be found, not how far it is followed: PHANGS passes voxels with a coverage above 0.95.
@@ -75,7 +91,14 @@ pub fn mask_strict(
 ) -> Result<Mask> {
     let (low, high) = thresholds(source, noise, [options.low, options.high], options.invert, notice)?;
     let ppb = source.info().pixels_per_beam();
-    followed(keep_runs(&high, options.high_channels), keep_runs(&low, options.low_channels), prior, ppb, options)
+    let (high, low) =
+        (keep_runs(&high, runs(source, options.high_channels, options)), keep_runs(&low, runs(source, options.low_channels, options)));
+    followed(high, low, prior, ppb, options)
+}
+
+/// Channels in a row that are needed: no more than there are.
+fn runs(source: &dyn CubeSource, wanted: usize, o: &MaskOptions) -> usize {
+    if o.compat == Compat::Phangs { wanted } else { wanted.min(source.info().n_chan()) }
 }
 
 /// A dilated mask: as [`mask_strict`] with single channels counting and regions pruned when complete, as users of maskmoment make it.
@@ -83,7 +106,9 @@ pub fn mask_dilated(source: &dyn CubeSource, noise: &Noise, options: &MaskOption
     let (low, high) = thresholds(source, noise, [options.low, options.high], options.invert, notice)?;
     let ppb = source.info().pixels_per_beam();
     let options = MaskOptions { prune_last: true, ..options.clone() };
-    followed(keep_runs(&high, options.high_channels), keep_runs(&low, options.low_channels), None, ppb, &options)
+    let (high, low) =
+        (keep_runs(&high, runs(source, options.high_channels, &options)), keep_runs(&low, runs(source, options.low_channels, &options)));
+    followed(high, low, None, ppb, &options)
 }
 
 /// The regions of `within` that hold a voxel of `seeds`.

@@ -30,14 +30,18 @@ pub(super) type Pair = (f64, f64);
 const NONE: Pair = (f64::NAN, f64::NAN);
 /// Width of the chance to be the largest, in errors of the difference of two channels; from Monte Carlo.
 const PEAK_WIDTH: f64 = 0.40;
-/// The same for the velocity of the peak, where channels further down count less.
-const VPEAK_WIDTH: f64 = 0.21;
+/// The same for the velocity of the peak, and how much less than the brightest the others count there.
+const VPEAK_WIDTH: f64 = 0.66;
+const VPEAK_SHARE: f64 = 0.18;
 const SQRT_TAU: f64 = 2.506_628_274_631_000_7;
 
 impl Frame<'_> {
-    /// Variance of Σ J T for the channels of the line: Σ J² sigma², with the correlation of neighbours.
+    /// Variance of Σ J T for the channels of the line: Σ J² sigma², with the correlation of neighbours; NaN where no noise is known.
     fn variance(&self, l: &Sightline<'_>, jacobian: impl Fn(usize) -> f64) -> f64 {
         let n = l.z.len();
+        if self.compat == Compat::None && l.s.iter().all(|s| s.is_nan()) {
+            return f64::NAN;
+        }
         let mut sum = 0.0;
         for i in 0..n {
             let a = jacobian(i) * l.s[i];
@@ -130,7 +134,7 @@ impl Frame<'_> {
         let variance = match self.compat {
             Compat::Phangs => self.variance(l, |_| unit / t) + (ew * ew - ew * unit) * s * s,
             Compat::None => {
-                let w = self.peak_weights(l, m, PEAK_WIDTH);
+                let w = self.peak_weights(l, m, PEAK_WIDTH, 1.0);
                 self.variance(l, |i| (unit - ew * w[i]) / t)
             }
         };
@@ -140,11 +144,14 @@ impl Frame<'_> {
     /// T_max, with the error of a mean over the channels that may be the largest.
     pub(super) fn tpeak(&self, l: &Sightline<'_>) -> Pair {
         let Some(m) = peak(l.t) else { return NONE };
-        let w = self.peak_weights(l, m, PEAK_WIDTH);
+        let w = self.peak_weights(l, m, PEAK_WIDTH, 1.0);
         (l.t[m], self.variance(l, |i| w[i]).sqrt())
     }
 
     /// The velocity of the brightest channel: uniform within the channel, and among the channels that may be the largest.
+    ///
+    /// One spectrum does not say where between its channels the line peaks, so this is approximate: against Monte Carlo, lines of 0.7 to
+    /// 4 channels (sigma) and peaks of 5 to 300 sigma, within 5 % on average over widths, and within 12 % for each width.
     /// PHANGS writes the channel width.
     fn vpeak(&self, l: &Sightline<'_>) -> Pair {
         let Some(m) = peak(l.t) else { return NONE };
@@ -152,23 +159,24 @@ impl Frame<'_> {
         if self.compat == Compat::Phangs {
             return (v, self.dv);
         }
-        let w = self.peak_weights(l, m, VPEAK_WIDTH);
+        let w = self.peak_weights(l, m, VPEAK_WIDTH, VPEAK_SHARE);
         let among: f64 = (0..w.len()).map(|i| w[i] * (self.v(l, i) - v).powi(2)).sum();
         (v, (self.dv * self.dv / 12.0 + among).sqrt())
     }
 
-    /// How likely each channel is the largest: exp(-d² / (2 k² Var d)), d its distance below the largest value, of sum 1.
+    /// How likely each channel is the largest: exp(-d² / (2 k² Var d)), d its distance below the largest value, of sum 1; all but the
+    /// largest times `share`.
     ///
     /// The derivative of the expected maximum by T_i is the chance that i is the largest; the Gaussian in d with the widths below stands
     /// for it. Against Monte Carlo, lines of 0.7 to 4 channels (sigma) and peaks of 5 to 300 sigma: errors of T_max within 3 %.
-    fn peak_weights(&self, l: &Sightline<'_>, m: usize, k: f64) -> Vec<f64> {
+    fn peak_weights(&self, l: &Sightline<'_>, m: usize, k: f64, share: f64) -> Vec<f64> {
         let weight = |i: usize| {
             if i == m {
                 return 1.0;
             }
             let c = self.correlation.get(l.z[i].abs_diff(l.z[m]) as usize).copied().unwrap_or(0.0);
             let var = l.s[i] * l.s[i] + l.s[m] * l.s[m] - 2.0 * c * l.s[i] * l.s[m];
-            let w = (-(l.t[m] - l.t[i]).powi(2) / (2.0 * k * k * var)).exp();
+            let w = share * (-(l.t[m] - l.t[i]).powi(2) / (2.0 * k * k * var)).exp();
             if w.is_nan() { 0.0 } else { w }
         };
         let mut w: Vec<f64> = (0..l.z.len()).map(weight).collect();

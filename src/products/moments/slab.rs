@@ -68,8 +68,8 @@ pub(super) struct Buffers {
     s: Vec<f64>,
 }
 
-/// Channels further below the peak than this many errors are never the peak.
-const NEAR: f32 = 3.0;
+/// Channels further below the peak than this many errors are never the peak: their weight in its error is below 2e-4.
+const NEAR: f32 = 2.4;
 
 /// Peak of one row over `channels`, and its error.
 pub(super) fn peak_row(
@@ -96,7 +96,7 @@ pub(super) fn peak_row(
             None => block.slice(ndarray::s![z, i_row, ..]),
         };
         for ((v, best), at) in row.iter().zip(&mut b.best).zip(&mut b.at) {
-            let more = *v > *best;
+            let more = *v > *best && *v < f32::INFINITY;
             *best = if more { *v } else { *best };
             *at = if more { z as u32 } else { *at };
         }

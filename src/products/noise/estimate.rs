@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, ArrayView3};
 use rayon::prelude::*;
 
 use super::planes::slab_noise;
 use super::robust::{Scratch, zero_centred};
 use super::smooth::{Edge, savitzky_golay, spread_samples};
 use super::{Noise, NoiseOptions, median_f64};
-use crate::data::{CubeSource, Mask};
-use crate::error::Result;
+use crate::data::{Cube, CubeInfo, CubeSource, Mask};
+use crate::error::{Error, Result};
 use crate::notice::{Reporter, Warning};
 use crate::products::{Compat, ProductsError};
 
@@ -47,6 +47,9 @@ pub fn noise(source: &dyn CubeSource, exclude: Option<&Mask>, options: &NoiseOpt
     if spectrum.iter().any(|s| s.is_nan()) {
         fill_spectrum(&mut spectrum, options.compat);
     }
+    if !map.iter().any(|m| *m > 0.0) {
+        return Err(ProductsError::NoNoise.into());
+    }
     Ok(Noise::separable(source.info(), map, spectrum)?)
 }
 
@@ -71,11 +74,85 @@ pub fn noise_scalar(source: &dyn CubeSource, exclude: Option<&Mask>, notice: &dy
     scalar(source, usable.mask.as_ref(), notice)
 }
 
+/// Whether a noise can be measured at all: not in a model, a coverage, or a response.
+pub fn has_noise(source: &dyn CubeSource, exclude: Option<&Mask>, notice: &dyn Reporter) -> Result<bool> {
+    let usable = Usable::find(source, exclude, Compat::None, notice)?;
+    Ok(scalar_or_nan(source, usable.mask.as_ref(), notice)? > 0.0)
+}
+
+/// Noise of a cube whose sensitivity over the sky is known: one number over `gain`, the response that the data were divided by.
+///
+/// The number is the [`noise_scalar`] of the data times the gain, unless `sigma` gives it. `gain` has the channels of the data or one.
+pub fn noise_from_gain(
+    source: &dyn CubeSource,
+    gain: &dyn CubeSource,
+    exclude: Option<&Mask>,
+    sigma: Option<f64>,
+    notice: &dyn Reporter,
+) -> Result<Noise> {
+    let ([nc, ny, nx], found) = (source.info().shape(), gain.info().shape());
+    if found[1..] != [ny, nx] || (found[0] != nc && found[0] != 1) {
+        return Err(ProductsError::Grid { what: "gain", found: found.to_vec(), expected: vec![nc, ny, nx] }.into());
+    }
+    let sigma = match sigma {
+        Some(s) => s,
+        None => noise_scalar(&Flat { source, gain }, exclude, notice)?,
+    };
+    let over = |g: &f32| if *g > 0.0 { sigma / f64::from(*g) } else { f64::NAN };
+    let mut buffer = Vec::new();
+    let map = gain.plane(0, &mut buffer)?.map(over);
+    let mut cube: Option<Array3<f32>> = None;
+    for z in 1..found[0] {
+        notice.check()?;
+        let plane = gain.plane(z, &mut buffer)?.map(over);
+        let same = plane.iter().zip(&map).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()));
+        if cube.is_none() && !same {
+            // All channels so far were alike.
+            cube = Some(Array3::from_shape_fn((nc, ny, nx), |(_, y, x)| map[[y, x]] as f32));
+        }
+        if let Some(cube) = &mut cube {
+            cube.index_axis_mut(ndarray::Axis(0), z).assign(&plane.mapv(|v| v as f32));
+        }
+    }
+    match cube {
+        Some(cube) => Ok(Noise::from_cube(Cube::new(source.info().clone(), cube)?)),
+        None => Ok(Noise::separable(source.info(), map, vec![1.0; nc])?),
+    }
+}
+
+/// Data times their gain: of even noise.
+struct Flat<'a> {
+    source: &'a dyn CubeSource,
+    gain: &'a dyn CubeSource,
+}
+
+impl CubeSource for Flat<'_> {
+    fn info(&self) -> &CubeInfo {
+        self.source.info()
+    }
+    fn block<'a>(&'a self, chan: Range<usize>, y: Range<usize>, buffer: &'a mut Vec<f32>) -> Result<ArrayView3<'a, f32>> {
+        let (mut data, mut gain) = (Vec::new(), Vec::new());
+        let of_gain = if self.gain.info().n_chan() == 1 { 0..1 } else { chan.clone() };
+        let gain = self.gain.block(of_gain, y.clone(), &mut gain)?;
+        let data = self.source.block(chan.clone(), y.clone(), &mut data)?;
+        buffer.clear();
+        for (i, plane) in data.outer_iter().enumerate() {
+            let gain = gain.index_axis(ndarray::Axis(0), i.min(gain.dim().0 - 1));
+            buffer.extend(plane.iter().zip(gain).map(|(v, g)| if *g > 0.0 { v * g } else { f32::NAN }));
+        }
+        ArrayView3::from_shape((chan.len(), y.len(), self.info().nx()), &buffer[..]).map_err(|e| Error::internal(e.to_string()))
+    }
+}
+
 fn scalar(source: &dyn CubeSource, usable: Option<&Mask>, notice: &dyn Reporter) -> Result<f64> {
+    let value = scalar_or_nan(source, usable, notice)?;
+    if value > 0.0 { Ok(value) } else { Err(ProductsError::NoNoise.into()) }
+}
+
+fn scalar_or_nan(source: &dyn CubeSource, usable: Option<&Mask>, notice: &dyn Reporter) -> Result<f64> {
     let [nc, ny, nx] = source.info().shape();
     let (map, spectrum) = (Array2::ones((ny, nx)), vec![1.0; nc]);
-    let value = slab_noise(source, usable, (&map, &spectrum), nc, notice)?[0];
-    if value > 0.0 { Ok(value) } else { Err(ProductsError::NoNoise.into()) }
+    Ok(slab_noise(source, usable, (&map, &spectrum), nc, notice)?[0])
 }
 
 /// Sizes of boxes, strides and windows.
@@ -140,7 +217,12 @@ impl Usable {
         let all = finite.count() == (nc * ny * nx) as u64;
         let seen = finite.any_channel();
         if !all {
+            let whole = finite.clone();
             erode_beside_blanks(&mut finite);
+            // Where every voxel touches a blank, those beside blanks are all there is.
+            if compat == Compat::None && finite.is_empty() {
+                finite = whole;
+            }
         }
         let any = if compat == Compat::Phangs { finite.any_channel() } else { seen };
         if let Some(exclude) = exclude {
@@ -247,13 +329,13 @@ fn sample_map(
             notice.check()?;
             let (lo, hi) = (chunk[0].saturating_sub(half), (chunk[chunk.len() - 1] + half + 1).min(ny));
             let strip = Strip::read(source, usable, lo..hi, &inverse_map, &inverse_spectrum)?;
-            let mut scratch = Scratch::default();
+            let (mut scratch, mut values) = (Scratch::default(), Vec::new());
             let mut guess = if normalised { 1.0 } else { f32::NAN };
             let mut out = Vec::with_capacity(chunk.len());
             for y in chunk {
                 let mut line = Vec::with_capacity(xs.len());
                 for x in &xs {
-                    let sigma = strip.box_noise((*y, *x), half, plan, guess, &mut scratch);
+                    let sigma = strip.box_noise((*y, *x), half, plan, guess, &mut scratch, &mut values);
                     if sigma.is_finite() && !normalised {
                         guess = sigma as f32;
                     }
@@ -275,11 +357,18 @@ fn sample_map(
     Ok(samples)
 }
 
-/// Rows of the normalised data over all channels, NaN where not usable.
+/// Rows of the normalised data, NaN where not usable: pixel after pixel, each with all its channels, as boxes take them.
 struct Strip {
     first_row: usize,
-    data: Array3<f32>,
+    n_chan: usize,
+    n_x: usize,
+    n_rows: usize,
+    spectra: Vec<f32>,
+    has_blanks: bool,
 }
+
+/// Side of the tiles in which the data are turned: both sides of a tile stay in the fastest cache.
+const TILE: usize = 16;
 
 impl Strip {
     fn read(
@@ -289,39 +378,52 @@ impl Strip {
         inverse_map: &Array2<f32>,
         inverse_spectrum: &[f32],
     ) -> Result<Strip> {
-        let nc = source.info().n_chan();
+        let [n_chan, _, n_x] = source.info().shape();
         let mut buffer = Vec::new();
-        let mut data = source.block(0..nc, rows.clone(), &mut buffer)?.to_owned();
-        for (z, mut plane) in data.outer_iter_mut().enumerate() {
-            let s = inverse_spectrum[z];
-            for (y, mut row) in plane.rows_mut().into_iter().enumerate() {
-                row.iter_mut().zip(inverse_map.row(rows.start + y)).for_each(|(v, m)| *v *= m * s);
-                if let Some(mask) = &usable.mask {
-                    blank_outside(row.iter_mut(), mask.row(z, rows.start + y));
+        let block = source.block(0..n_chan, rows.clone(), &mut buffer)?;
+        let mut spectra = vec![0.0f32; rows.len() * n_x * n_chan];
+        let mut tile = vec![0.0f32; TILE * n_x];
+        for (y, out) in spectra.chunks_exact_mut(n_x * n_chan).enumerate() {
+            for z0 in (0..n_chan).step_by(TILE) {
+                let n_z = TILE.min(n_chan - z0);
+                for (z, line) in (z0..z0 + n_z).zip(tile.chunks_exact_mut(n_x)) {
+                    let s = inverse_spectrum[z];
+                    let row = block.slice(ndarray::s![z, y, ..]);
+                    line.iter_mut().zip(row).zip(inverse_map.row(rows.start + y)).for_each(|((t, v), m)| *t = v * (m * s));
+                    if let Some(mask) = &usable.mask {
+                        blank_outside(line.iter_mut(), mask.row(z, rows.start + y));
+                    }
+                }
+                for (x, spectrum) in out.chunks_exact_mut(n_chan).enumerate() {
+                    spectrum[z0..z0 + n_z].iter_mut().enumerate().for_each(|(z, v)| *v = tile[z * n_x + x]);
                 }
             }
         }
-        Ok(Strip { first_row: rows.start, data })
+        let has_blanks = usable.mask.is_some() || inverse_map.iter().chain(inverse_spectrum).any(|v| v.is_nan());
+        Ok(Strip { first_row: rows.start, n_chan, n_x, n_rows: rows.len(), spectra, has_blanks })
     }
 
-    fn box_noise(&self, (y, x): (usize, usize), half: usize, plan: &Plan, guess: f32, scratch: &mut Scratch) -> f64 {
-        let (nc, rows, nx) = self.data.dim();
+    fn box_noise(&self, (y, x): (usize, usize), half: usize, plan: &Plan, guess: f32, scratch: &mut Scratch, values: &mut Vec<f32>) -> f64 {
         let (y, sub) = (y - self.first_row, if half == 0 { 1 } else { plan.substride });
-        let (y0, y1) = (y.saturating_sub(half), (y + half + 1).min(rows));
-        let (x0, x1) = (x.saturating_sub(half), (x + half + 1).min(nx));
-        let mut values = vec![0.0f32; nc * (y1 - y0).div_ceil(sub) * (x1 - x0).div_ceil(sub)];
-        let mut n = 0;
-        for z in 0..nc {
-            for j in (y0..y1).step_by(sub) {
-                let row = self.data.slice(ndarray::s![z, j, x0..x1]);
-                for v in row.iter().step_by(sub) {
-                    values[n] = *v;
-                    n += usize::from(!v.is_nan());
-                }
+        let (y0, y1) = (y.saturating_sub(half), (y + half + 1).min(self.n_rows));
+        let (x0, x1) = (x.saturating_sub(half), (x + half + 1).min(self.n_x));
+        values.clear();
+        for j in (y0..y1).step_by(sub) {
+            for i in (x0..x1).step_by(sub) {
+                let at = (j * self.n_x + i) * self.n_chan;
+                values.extend_from_slice(&self.spectra[at..at + self.n_chan]);
             }
         }
-        let enough = if plan.side == 0 { n > 0 } else { n > plan.min_voxels };
-        if enough { zero_centred(&values[..n], guess, scratch) } else { f64::NAN }
+        if self.has_blanks {
+            let mut n = 0;
+            for i in 0..values.len() {
+                values[n] = values[i];
+                n += usize::from(!values[i].is_nan());
+            }
+            values.truncate(n);
+        }
+        let enough = if plan.side == 0 { !values.is_empty() } else { values.len() > plan.min_voxels };
+        if enough { zero_centred(values, guess, scratch) } else { f64::NAN }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::data::{Cube, CubeInfo, CubeSink, CubeSource, DataError, Image, Unit};
 use crate::error::Result;
 use crate::notice::Reporter;
 
-pub use estimate::{noise, noise_scalar};
+pub use estimate::{has_noise, noise, noise_from_gain, noise_scalar};
 
 crate::options! {
     /// Options of the noise model.

@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 
 use super::demo;
 use super::files::{
-    cube_fields, cube_in, cube_record, image_in, image_record, mask_in, open_cube, open_image, put_image, sign, write_noise, write_stream,
+    cube_fields, cube_in, cube_record, image_in, image_record, mask_in, open_cube, open_image, put_image, shown_number, sign, write_noise,
+    write_stream, write_without,
 };
-use crate::data::{Beam, CardValue, CubeInfo, CubeSink, CubeSource};
+use crate::data::{Beam, CardValue, Cube, CubeInfo, CubeSink, CubeSource, Mask};
 use crate::error::{Error, Result};
-use crate::fits::{CubeWriter, ReadOptions, write_image};
-use crate::ms::atomic::NewFolder;
+use crate::fits::{CubeWriter, ReadOptions, is_cube, write_image};
+use crate::ms::{atomic::NewFolder, is_casa_image};
+use crate::notice::Warning;
 use crate::options::Options;
 use crate::products::{
-    ConvolveOptions, Coverage, Galaxy, GalaxyOptions, Noise, NoiseOptions, convolve_image, convolve_into, noise, noise_scalar,
+    ConvolveOptions, Coverage, Galaxy, GalaxyOptions, Noise, NoiseOptions, convolve_image, convolve_into, has_noise, noise,
+    noise_from_gain, noise_scalar, region_zero,
 };
 use crate::script::value::record;
 use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, check_options2, defaults, defaults2};
@@ -129,17 +132,25 @@ fn summary_of(shown: &str, info: &CubeInfo) -> String {
     ];
     let spectral = match info.spectral().velocities_kms() {
         Ok(v) => format!(
-            "  {nc} channels of {:.4} km/s, {:.3} to {:.3} km/s ({}), rest frequency {} GHz",
+            "  {nc} channels of {:.4} km/s, {:.3} to {:.3} km/s ({}), rest frequency {}",
             info.spectral().channel_width_kms().unwrap_or(f64::NAN),
             v[0],
             v[nc - 1],
             text("spectral_frame"),
-            text("rest_ghz")
+            info.spectral().rest_hz().map_or("unknown".into(), |f| format!("{} GHz", f / 1e9))
         ),
         Err(_) => format!("  {nc} channels along {}, rest frequency unknown", text("axis")),
     };
     lines.push(spectral);
     lines.join("\n")
+}
+
+crate::options! {
+    /// What `copy_cube` changes.
+    pub struct CopyOptions {
+        /// Blank the sight lines that are exactly 0 in every channel: some programs write 0 where nothing was measured.
+        [""] blank_zeros: bool = false,
+    }
 }
 
 static COPY_CUBE: Verb = Verb {
@@ -149,8 +160,8 @@ static COPY_CUBE: Verb = Verb {
     details: "Reads FITS with 2 to 4 axes in any order, integers with BSCALE, compressed files, extensions, and CASA images; writes 32-bit floats \
               with NaN where blank. `unit`, `beam` and `rest_freq` replace what the header says; `stokes` chooses one of several.",
     inputs: &[Input::new("cube", InputKind::FileIn, "FITS cube or CASA image."), Input::new("out", InputKind::FileOut, "Cube to make.")],
-    options: &[ReadOptions::PARAMS],
-    defaults: defaults::<ReadOptions>,
+    options: &[ReadOptions::PARAMS, CopyOptions::PARAMS],
+    defaults: defaults2::<ReadOptions, CopyOptions>,
     returns: "Cube: `path` and the fields of `cube_info`",
     effects: Effects::Writes,
     examples: &[
@@ -167,13 +178,18 @@ static COPY_CUBE: Verb = Verb {
             tolerance: 0.0,
         },
     ],
-    check: check_options::<ReadOptions>,
+    check: check_options2::<ReadOptions, CopyOptions>,
     run: |call, work| {
         let cube = open_cube(&call.path_in(0)?, &call.options()?, work.notice)?;
         let mut info = cube.info().clone();
         sign(&mut info.meta, call, work);
         let path = call.path_out(1)?;
-        write_stream(&path, cube.as_ref(), &info, work.notice)?;
+        let zero = if call.options::<CopyOptions>()?.blank_zeros { Some(region_zero(cube.as_ref(), work.notice)?) } else { None };
+        if let Some(n) = zero.as_ref().map(Mask::count).filter(|n| *n > 0) {
+            let message = format!("{n} sight lines are exactly 0 in every channel; they are blank in the copy");
+            work.notice.warn(Warning::new("zeros-blanked", message));
+        }
+        write_without(&path, cube.as_ref(), &info, zero.as_ref(), work.notice)?;
         cube_record(call, &path, &info)
     },
     ..Verb::EMPTY
@@ -338,8 +354,10 @@ static CONVOLVE_MAP: Verb = Verb {
 crate::options! {
     /// Noise that is known.
     pub struct KnownNoise {
-        /// Take this number, in the unit of the cube, for the noise everywhere, and measure nothing.
+        /// Take this number, in the unit of the cube, for the noise everywhere (with `gain`: where that is 1), and measure nothing.
         [""] sigma: Option<f64> = None,
+        /// An error where there is no noise to measure, as in models; false writes a blank noise instead.
+        [""] required: bool = true,
     }
 }
 
@@ -353,6 +371,11 @@ static NOISE: Verb = Verb {
         Input::new("cube", InputKind::FileIn, "Cube."),
         Input::new("out", InputKind::FileOut, "Noise cube to make."),
         Input::optional("exclude", InputKind::FileIn, "Mask of voxels that do not count, for example known emission."),
+        Input::optional(
+            "gain",
+            InputKind::FileIn,
+            "Response that the data were divided by (primary beam), cube or map: the noise is one number over it.",
+        ),
     ],
     options: &[NoiseOptions::PARAMS, KnownNoise::PARAMS],
     defaults: defaults2::<NoiseOptions, KnownNoise>,
@@ -369,10 +392,24 @@ static NOISE: Verb = Verb {
     run: |call, work| {
         let cube = cube_in(call, 0, work)?;
         let exclude = mask_in(call, 2, work)?;
-        let found = match call.options::<KnownNoise>()?.sigma {
-            Some(sigma) if sigma > 0.0 => Noise::uniform(cube.info(), sigma),
-            Some(sigma) => return Err(Error::user(format!("`noise`: sigma is {sigma}; expected a positive number"))),
-            None => noise(cube.as_ref(), exclude.as_ref(), &call.options()?, work.notice)?,
+        let known = call.options::<KnownNoise>()?;
+        if let Some(sigma) = known.sigma.filter(|s| !(*s > 0.0)) {
+            return Err(Error::user(format!("`noise`: sigma is {sigma}; expected a positive number")));
+        }
+        let measured = || match gain_in(call, work)? {
+            Some(gain) => noise_from_gain(cube.as_ref(), gain.as_ref(), exclude.as_ref(), known.sigma, work.notice),
+            None => match known.sigma {
+                Some(sigma) => Ok(Noise::uniform(cube.info(), sigma)),
+                None => noise(cube.as_ref(), exclude.as_ref(), &call.options()?, work.notice),
+            },
+        };
+        let found = match measured() {
+            Err(_) if !known.required && !has_noise(cube.as_ref(), exclude.as_ref(), work.notice)? => {
+                let message = "no noise can be measured: no voxel is below zero, or half of them are zero; the noise is blank";
+                work.notice.warn(Warning::new("no-noise", message));
+                Noise::uniform(cube.info(), f64::NAN)
+            }
+            other => other?,
         };
         let mut info = found.info().clone();
         info.meta.set("BTYPE", CardValue::Text("Noise".into()), "");
@@ -385,15 +422,33 @@ static NOISE: Verb = Verb {
         let (lo, mid, hi) = (known.first(), known.get(known.len() / 2), known.last());
         let shown = call.context.sandbox.show(&path);
         let unit = info.unit.as_str();
-        let summary = format!("{shown}: {:.4} {unit} ({:.4} to {:.4} over the map)", num(mid), num(lo), num(hi));
+        let summary = match mid {
+            Some(_) => format!("{shown}: {} {unit} ({} to {} over the map)", num(mid), num(lo), num(hi)),
+            None => format!("{shown}: blank"),
+        };
         let list: Vec<Value> = spectrum.iter().map(|s| crate::script::value::from_f64(*s)).collect();
         record("Noise", summary, json!({ "path": shown, "median": mid, "map_range": [lo, hi], "spectrum": list, "unit": unit }))
     },
     ..Verb::EMPTY
 };
 
-fn num(v: Option<&f64>) -> f64 {
-    v.copied().unwrap_or(f64::NAN)
+/// The gain of a call of `noise`.
+fn gain_in(call: &Call, work: &Work) -> Result<Option<super::files::AnyCube>> {
+    if call.args[3].is_null() {
+        return Ok(None);
+    }
+    let path = call.path_in(3)?;
+    if is_casa_image(&path) || is_cube(&path, &ReadOptions::default(), work.notice)? {
+        return cube_in(call, 3, work).map(Some);
+    }
+    let map = image_in(call, 3, work)?;
+    let axis = crate::sky::SpectralAxis::new(crate::sky::SpectralKind::Frequency, 1.0, 1.0, 1.0, 1)?;
+    let info = CubeInfo::new(map.sky().clone(), axis, map.ny(), map.nx(), map.unit.clone())?;
+    Ok(Some(Box::new(Cube::new(info, map.data().clone().insert_axis(ndarray::Axis(0)))?)))
+}
+
+fn num(v: Option<&f64>) -> String {
+    shown_number(v.copied().unwrap_or(f64::NAN))
 }
 
 static NOISE_SCALAR: Verb = Verb {

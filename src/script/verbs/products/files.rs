@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::data::{Beam, CardValue, Cube, CubeInfo, CubeSource, Image, Mask, Meta};
+use crate::data::{Beam, CardValue, Cube, CubeInfo, CubeSink, CubeSource, Image, Mask, Meta};
 use crate::error::{Error, Result};
 use crate::fits::{self, Column, CubeWriter, ReadOptions};
 use crate::ms::{is_casa_image, read_casa_cube, read_casa_image};
@@ -103,12 +103,25 @@ pub fn write_noise(path: &Path, noise: &Noise, info: &CubeInfo, notice: &dyn Rep
 
 /// Copies a cube plane by plane.
 pub fn write_stream(path: &Path, source: &dyn CubeSource, info: &CubeInfo, notice: &dyn Reporter) -> Result<()> {
+    write_without(path, source, info, None, notice)
+}
+
+/// Copies a cube plane by plane, with some of its pixels blank.
+pub fn write_without(path: &Path, source: &dyn CubeSource, info: &CubeInfo, blank: Option<&Mask>, notice: &dyn Reporter) -> Result<()> {
     let mut writer = CubeWriter::create(path, info, true)?;
     let (nc, mut buffer) = (info.n_chan(), Vec::new());
     for z in 0..nc {
         notice.check()?;
         notice.progress("write", z as u64, nc as u64);
-        crate::data::CubeSink::put_plane(&mut writer, source.plane(z, &mut buffer)?)?;
+        let plane = source.plane(z, &mut buffer)?;
+        match blank {
+            None => writer.put_plane(plane)?,
+            Some(mask) => {
+                let mut plane = plane.to_owned();
+                (0..info.ny()).for_each(|y| mask.columns(0, y).for_each(|x| plane[[y, x]] = f32::NAN));
+                writer.put_plane(plane.view())?;
+            }
+        }
     }
     writer.finish()
 }
@@ -129,6 +142,11 @@ pub fn sign(meta: &mut Meta, call: &Call, work: &Work) {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+/// A number in a summary: four decimals, or as many digits where these show nothing.
+pub fn shown_number(v: f64) -> String {
+    if v != 0.0 && v.abs() < 0.1 { format!("{v:.3e}") } else { format!("{v:.4}") }
 }
 
 /// A beam in the units of scripts.
@@ -197,7 +215,7 @@ pub fn image_record(call: &Call, path: &Path, image: &Image) -> Result<Value> {
     let known = image.data().iter().filter(|v| v.is_finite()).count();
     let (lo, hi) = image.min_max().map_or((None, None), |(a, b)| (Some(f64::from(a)), Some(f64::from(b))));
     let range = match (lo, hi) {
-        (Some(a), Some(b)) => format!("{a:.4} to {b:.4} {}", image.unit),
+        (Some(a), Some(b)) => format!("{} to {} {}", shown_number(a), shown_number(b), image.unit),
         _ => "all blank".into(),
     };
     let summary = format!("{shown}: {} x {} pixels, {known} not blank, {range}", image.nx(), image.ny());

@@ -9,12 +9,13 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::products::{
     MaskOptions, PruneOptions, UnionOptions, VelocityMaskOptions, grow_channels, grow_sky, is_same_sky, mask_broad, mask_dilated,
-    mask_seeds, mask_strict, mask_velocity, prune, reproject_image, reproject_mask,
+    mask_seeds, mask_strict, mask_velocity, prune, reproject_image, reproject_mask, voxels_above,
 };
 use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, defaults};
 
 /// The verbs of this group.
-pub static VERBS: &[&Verb] = &[&MASK_STRICT, &MASK_DILATED, &MASK_BROAD, &MASK_VELOCITY, &COMBINE_MASKS, &GROW_MASK, &PRUNE_MASK];
+pub static VERBS: &[&Verb] =
+    &[&MASK_STRICT, &MASK_DILATED, &MASK_ABOVE, &MASK_BROAD, &MASK_VELOCITY, &COMBINE_MASKS, &GROW_MASK, &PRUNE_MASK];
 
 const RETURNS: &str = "Mask: `path`, `n_voxels`, `n_pixels`, `shape`";
 
@@ -58,6 +59,7 @@ static MASK_STRICT: Verb = Verb {
         let mask = mask_strict(cube.as_ref(), &noise, prior.as_ref(), &call.options()?, work.notice)?;
         put_mask(call, work, &call.path_out(2)?, &mask, cube.info())
     },
+    version: 2,
     ..Verb::EMPTY
 };
 
@@ -112,6 +114,39 @@ static MASK_DILATED: Verb = Verb {
         let (cube, noise) = (cube_in(call, 0, work)?, noise_given(call, work)?);
         let mask = mask_dilated(cube.as_ref(), &noise, &call.options()?, work.notice)?;
         put_mask(call, work, &call.path_out(2)?, &mask, cube.info())
+    },
+    version: 2,
+    ..Verb::EMPTY
+};
+
+crate::options! {
+    /// Which voxels a mask holds.
+    pub struct AboveOptions {
+        /// Brightness that voxels exceed, in the unit of the cube.
+        [""] threshold: f64 = 0.0,
+    }
+}
+
+static MASK_ABOVE: Verb = Verb {
+    name: "mask_above",
+    group: "Products",
+    summary: "Makes a mask of the voxels brighter than a threshold, for models and other cubes without noise.",
+    inputs: &[Input::new("cube", InputKind::FileIn, "Cube."), Input::new("out", InputKind::FileOut, "Mask to make.")],
+    options: &[AboveOptions::PARAMS],
+    defaults: defaults::<AboveOptions>,
+    returns: RETURNS,
+    effects: Effects::Writes,
+    examples: &[Example {
+        title: "Every line of the model is somewhere brighter than 1 mK.",
+        script: demo!("mask_above(g.model, \"m.fits\", #{ threshold: 0.001 }).n_pixels > 1000"),
+        result: "true",
+        tolerance: 0.0,
+    }],
+    check: check_options::<AboveOptions>,
+    run: |call, work| {
+        let cube = cube_in(call, 0, work)?;
+        let mask = voxels_above(cube.as_ref(), call.options::<AboveOptions>()?.threshold, work.notice)?;
+        put_mask(call, work, &call.path_out(1)?, &mask, cube.info())
     },
     ..Verb::EMPTY
 };

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::demo;
-use super::files::{cube_in, image_in, mask_in, noise_in, optional_image_in, sign};
+use super::files::{cube_in, image_in, mask_in, noise_in, optional_image_in, shown_number, sign};
 use super::masks::{field_on, on_grid};
 use crate::data::Image;
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ static SPECTRUM: Verb = Verb {
         let (region, noise) = (mask_in(call, 1, work)?, noise_in(call, 2, work)?);
         let s = spectrum(cube.as_ref(), noise.as_ref(), region.as_ref(), &call.options()?, work.notice)?;
         let (sum, error) = s.integral();
-        let summary = format!("{sum:.4} ± {error:.4} {} km/s over {} channels", s.unit, s.value.len());
+        let summary = format!("{} ± {} {} km/s over {} channels", shown_number(sum), shown_number(error), s.unit, s.value.len());
         record(
             "Spectrum",
             summary,
@@ -57,6 +57,7 @@ static SPECTRUM: Verb = Verb {
             "n_pixels": s.n_pixels, "unit": s.unit.as_str(), "integral": from_f64(sum), "integral_error": from_f64(error) }),
         )
     },
+    version: 2,
     ..Verb::EMPTY
 };
 
