@@ -12,6 +12,10 @@ pub struct Beam {
 }
 
 impl Beam {
+    /// The last beam that AIPS or CASA wrote into a history.
+    pub fn of_history<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> Option<Beam> {
+        lines.rev().find_map(|line| aips_beam(line).or_else(|| casa_beam(line)))
+    }
     /// A beam; refuses axes that are not positive or in the wrong order (to one part in 10^6, which is swapped).
     pub fn new(bmaj_rad: f64, bmin_rad: f64, bpa_rad: f64) -> Result<Beam, DataError> {
         let wrong =
@@ -120,6 +124,29 @@ pub enum Beams {
     One(Beam),
     /// One for each channel; `None` where a channel is blank.
     PerChannel(Vec<Option<Beam>>),
+}
+
+/// `AIPS   CLEAN BMAJ=  2.3611E-03 BMIN=  1.1111E-03 BPA=   0.00`, degrees.
+fn aips_beam(line: &str) -> Option<Beam> {
+    let after = |key: &str| line.split_once(key)?.1.split_whitespace().next()?.parse::<f64>().ok();
+    (line.contains("AIPS") && line.contains("CLEAN")).then_some(())?;
+    let (a, b, pa) = (after("BMAJ=")?, after("BMIN=")?, after("BPA=").unwrap_or(0.0));
+    Beam::new(a.to_radians(), b.to_radians(), pa.to_radians()).ok()
+}
+
+/// `... restoration: 0.337 by 0.249 (arcsec) at pa 32.4 (deg)`.
+fn casa_beam(line: &str) -> Option<Beam> {
+    let (a, rest) = line.split_once("restoration:")?.1.split_once(" by ")?;
+    let (b, rest) = rest.split_once('(')?;
+    let (unit, rest) = rest.split_once(')')?;
+    let pa = rest.split_once("pa")?.1.split_whitespace().next()?;
+    let scale = match unit.trim() {
+        "arcsec" => ARCSEC,
+        "arcmin" => 60.0 * ARCSEC,
+        "deg" => 3600.0 * ARCSEC,
+        _ => return None,
+    };
+    Beam::new(a.trim().parse::<f64>().ok()? * scale, b.trim().parse::<f64>().ok()? * scale, pa.parse::<f64>().ok()?.to_radians()).ok()
 }
 
 impl Beams {

@@ -320,30 +320,7 @@ pub(super) fn beam_of(header: &Header) -> Result<Option<Beam>> {
         let beam = if b > a { Beam::new(b, a, pa + std::f64::consts::FRAC_PI_2) } else { Beam::new(a, b, pa) };
         return Ok(Some(beam?));
     }
-    Ok(header.history.iter().rev().find_map(|line| aips_beam(line).or_else(|| casa_beam(line))))
-}
-
-/// `AIPS   CLEAN BMAJ=  2.3611E-03 BMIN=  1.1111E-03 BPA=   0.00`, degrees.
-fn aips_beam(line: &str) -> Option<Beam> {
-    let after = |key: &str| line.split_once(key)?.1.split_whitespace().next()?.parse::<f64>().ok();
-    (line.contains("AIPS") && line.contains("CLEAN")).then_some(())?;
-    let (a, b, pa) = (after("BMAJ=")?, after("BMIN=")?, after("BPA=").unwrap_or(0.0));
-    Beam::new(a.to_radians(), b.to_radians(), pa.to_radians()).ok()
-}
-
-/// `... restoration: 0.337 by 0.249 (arcsec) at pa 32.4 (deg)`.
-fn casa_beam(line: &str) -> Option<Beam> {
-    let (a, rest) = line.split_once("restoration:")?.1.split_once(" by ")?;
-    let (b, rest) = rest.split_once('(')?;
-    let (unit, rest) = rest.split_once(')')?;
-    let pa = rest.split_once("pa")?.1.split_whitespace().next()?;
-    let scale = match unit.trim() {
-        "arcsec" => crate::units::ARCSEC,
-        "arcmin" => 60.0 * crate::units::ARCSEC,
-        "deg" => 3600.0 * crate::units::ARCSEC,
-        _ => return None,
-    };
-    Beam::new(a.trim().parse::<f64>().ok()? * scale, b.trim().parse::<f64>().ok()? * scale, pa.parse::<f64>().ok()?.to_radians()).ok()
+    Ok(Beam::of_history(header.history.iter().map(String::as_str)))
 }
 
 /// True for cards that this module or the writer makes itself.

@@ -6,7 +6,7 @@ use ndarray::{Array2, Array3};
 use rubbl_casatables::{Array, CasaDataType, TableRecord};
 use rubbl_core::ndarray::Ix2;
 
-use super::casacore::{casacore, shaped_cell, with_table};
+use super::casacore::{casacore, column, shaped_cell, with_table};
 use super::error::MsError;
 use super::table_files::TableFiles;
 use super::tiles::TiledColumn;
@@ -130,7 +130,10 @@ impl Stored {
             blank_masked(&path.join(name), &shape, &mut values)?;
         }
         let i_stokes = choose(&keywords.axes, &shape, stokes)?;
-        let beams = keywords.beams_of(i_stokes, &shape)?;
+        let mut beams = keywords.beams_of(i_stokes, &shape)?;
+        if beams.largest().is_none() {
+            beams = history_beam(path).map_or(Beams::None, Beams::One);
+        }
         Ok(Stored { shape, values, axes: keywords.axes, i_stokes, unit: Unit::new(&keywords.unit), beams, meta: keywords.meta })
     }
 
@@ -283,6 +286,12 @@ impl Keywords {
             (0..wanted).map(|c| self.beams.get(if n_chan == 1 { 0 } else { c } + n_chan * i).copied().flatten()).collect();
         Ok(Beams::PerChannel(each).simplified())
     }
+}
+
+/// The beam that AIPS or CASA wrote into the history of an image without one of its own.
+fn history_beam(path: &Path) -> Option<Beam> {
+    let messages = with_table(&path.join("logtable"), |t| column::<String>(t, "MESSAGE")).ok()?;
+    Beam::of_history(messages.iter().flat_map(|m| m.lines()).collect::<Vec<_>>().into_iter())
 }
 
 fn beam(r: &mut Fields) -> Option<Beam> {

@@ -325,17 +325,16 @@ fn sample_map(
     let inverse_spectrum: Vec<f32> = spectrum.iter().map(|s| (1.0 / s) as f32).collect();
     let strips: Vec<Vec<(usize, Vec<f64>)>> = ys
         .par_chunks(per_strip)
-        .map(|chunk| {
+        .map_init(StripBuffers::default, |b, chunk| {
             notice.check()?;
             let (lo, hi) = (chunk[0].saturating_sub(half), (chunk[chunk.len() - 1] + half + 1).min(ny));
-            let strip = Strip::read(source, usable, lo..hi, &inverse_map, &inverse_spectrum)?;
-            let (mut scratch, mut values) = (Scratch::default(), Vec::new());
+            let strip = Strip::read(source, usable, lo..hi, (&inverse_map, &inverse_spectrum), b)?;
             let mut guess = if normalised { 1.0 } else { f32::NAN };
             let mut out = Vec::with_capacity(chunk.len());
             for y in chunk {
                 let mut line = Vec::with_capacity(xs.len());
                 for x in &xs {
-                    let sigma = strip.box_noise((*y, *x), half, plan, guess, &mut scratch, &mut values);
+                    let sigma = strip.box_noise((*y, *x), half, plan, guess, &mut b.scratch, &mut b.values);
                     if sigma.is_finite() && !normalised {
                         guess = sigma as f32;
                     }
@@ -343,6 +342,7 @@ fn sample_map(
                 }
                 out.push((*y, line));
             }
+            b.spectra = strip.spectra;
             Ok(out)
         })
         .collect::<Result<_>>()?;
@@ -367,6 +367,15 @@ struct Strip {
     has_blanks: bool,
 }
 
+/// Buffers of one thread, so that no strip asks for memory anew.
+#[derive(Default)]
+struct StripBuffers {
+    block: Vec<f32>,
+    spectra: Vec<f32>,
+    values: Vec<f32>,
+    scratch: Scratch,
+}
+
 /// Side of the tiles in which the data are turned: both sides of a tile stay in the fastest cache.
 const TILE: usize = 16;
 
@@ -375,13 +384,13 @@ impl Strip {
         source: &dyn CubeSource,
         usable: &Usable,
         rows: Range<usize>,
-        inverse_map: &Array2<f32>,
-        inverse_spectrum: &[f32],
+        (inverse_map, inverse_spectrum): (&Array2<f32>, &[f32]),
+        b: &mut StripBuffers,
     ) -> Result<Strip> {
         let [n_chan, _, n_x] = source.info().shape();
-        let mut buffer = Vec::new();
-        let block = source.block(0..n_chan, rows.clone(), &mut buffer)?;
-        let mut spectra = vec![0.0f32; rows.len() * n_x * n_chan];
+        let block = source.block(0..n_chan, rows.clone(), &mut b.block)?;
+        let mut spectra = std::mem::take(&mut b.spectra);
+        spectra.resize(rows.len() * n_x * n_chan, 0.0);
         let mut tile = vec![0.0f32; TILE * n_x];
         for (y, out) in spectra.chunks_exact_mut(n_x * n_chan).enumerate() {
             for z0 in (0..n_chan).step_by(TILE) {

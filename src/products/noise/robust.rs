@@ -12,7 +12,7 @@ const SMALL: usize = 256;
 /// `guess` is the noise expected; it only makes the median faster to find.
 pub(super) fn zero_centred(values: &[f32], guess: f32, scratch: &mut Scratch) -> f64 {
     if values.len() > SMALL && guess.is_finite() && guess > 0.0 {
-        for width in [0.08, 0.4] {
+        for width in [0.05, 0.15, 0.4] {
             if let Some(sigma) = bracketed(values, guess, width, scratch) {
                 return sigma;
             }
@@ -66,9 +66,13 @@ fn bracketed(values: &[f32], guess: f32, width: f32, scratch: &mut Scratch) -> O
         n_in += usize::from(a >= lo && a <= hi);
     }
     all.truncate(n_in);
-    negative.clear();
-    negative.extend(all.iter().filter(|v| **v < 0.0).map(|v| -v));
-    let first = median_of_ranked(u64::from(neg_below), negative, u64::from(n_neg))?;
+    negative.resize(n_in, 0.0);
+    let mut n_listed = 0;
+    for v in all.iter() {
+        negative[n_listed] = -v;
+        n_listed += usize::from(*v < 0.0);
+    }
+    let first = median_of_ranked(u64::from(neg_below), &mut negative[..n_listed], u64::from(n_neg))?;
     let limit = threshold(values.len() as u64) * MAD_TO_SIGMA * first;
     if limit <= f64::from(hi) {
         return None;
