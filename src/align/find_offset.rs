@@ -480,7 +480,10 @@ fn report(
         Objective::Phase => pair::fit_complex(shared, last.x),
     };
     let covariance = last.covariance(variance_factor(&last, options, start.large_cells));
-    let (converged, reason) = verdict(&refined, &last, start);
+    let weights_off =
+        [reference[chosen].scatter_factor(), refined.grids[chosen].scatter_factor()].into_iter().flatten().fold(1.0, f64::max);
+    let misfit = (options.sigma == SigmaFrom::Weights && !start.large_cells).then(|| last.chi2_reduced() / weights_off);
+    let (converged, reason) = verdict(&refined, &last, start, misfit);
     let out = OffsetFit {
         reference: reference[chosen].name().to_string(),
         block: refined.grids[chosen].name().to_string(),
@@ -530,15 +533,26 @@ fn variance_factor(fit: &PairFit, options: &FindOffsetOptions, large_cells: bool
 
 /// Most matches as good that chance may bring in the field: one wrong offset in a thousand pairs without common signal.
 pub const MAX_CHANCE: f64 = 1e-3;
+/// Largest reduced chi-square, over what weights that are off account for, at which errors from the weights mean anything.
+pub(super) const MAX_MISFIT: f64 = 5.0;
 /// A place whose chi-square is higher by less than this is a rival: 5 sigma.
 pub(super) const DECISIVE: f64 = 25.0;
 
-fn verdict(refined: &Refined, last: &PairFit, start: Start) -> (bool, String) {
+fn verdict(refined: &Refined, last: &PairFit, start: Start, misfit: Option<f64>) -> (bool, String) {
     if refined.fits.iter().all(|f| f.is_none()) || !last.curvature[0].is_finite() {
         return (false, "the shared cells do not constrain both coordinates".to_string());
     }
     if let Some(reason) = start.distrust() {
         return (false, reason);
+    }
+    if let Some(misfit) = misfit.filter(|m| *m > MAX_MISFIT) {
+        return (
+            false,
+            format!(
+                "the shared cells differ by more than their noise: reduced chi-square {misfit:.1}, at most {MAX_MISFIT} is allowed where errors \
+                 come from the weights; smaller uv cells (larger npix), or sigma: \"scatter\""
+            ),
+        );
     }
     if !last.converged {
         return (false, format!("the fit did not settle in {} steps", last.iterations));

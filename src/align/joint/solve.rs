@@ -12,10 +12,10 @@ use super::sky::{Sky, Solution};
 use super::state::State;
 use super::support::{Picture, Support, SupportPatch, extents};
 use super::tune::tune;
-use crate::align::{AlignError, WeightCheck};
+use crate::align::AlignError;
 use crate::data::VisSource;
 use crate::error::Result;
-use crate::notice::Reporter;
+use crate::notice::{Reporter, Warning};
 use crate::units::{ARCSEC, Angle};
 
 /// Baselines beyond this many times the last with signal are left out.
@@ -45,14 +45,24 @@ pub fn align_jointly(blocks: &[&dyn VisSource], options: &JointOptions, notice: 
         notice.progress("reading", i as u64, blocks.len() as u64);
         let (c, grid) = compress(*block, &how, [0.0; 2], notice)?;
         grid.counts().report(block.name(), notice);
-        let check = WeightCheck { factor: c.scatter_factor, differences: grid.counts().used as usize, by_channel: true };
-        check.report(block.name(), notice);
+        report_scatter(&c, notice);
         cells.push(c);
     }
     let seed = named(blocks, options.seed.as_deref()).unwrap_or_else(|| loudest(&cells));
     let reference = named(blocks, options.reference.as_deref()).unwrap_or_else(|| sharpest(&cells));
     let mut joint = Joint { blocks, options, how, cells, seed, reference, notice, remarks: Vec::new() };
     joint.run()
+}
+
+/// Says by what the weights of a block are rescaled for the fit.
+fn report_scatter(cells: &Cells, notice: &dyn Reporter) {
+    if cells.weight_factor != 1.0 {
+        let message = format!(
+            "{}: the scatter inside uv cells, noise and source, is {:.2} times what the weights say; the fit uses weights that agree with it",
+            cells.name, cells.weight_factor
+        );
+        notice.warn(Warning::new("cell-scatter", message).hint("errors stay those of the weights; sigma: \"scatter\" rescales them too"));
+    }
 }
 
 /// Everything that the steps share.

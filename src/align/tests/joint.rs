@@ -143,7 +143,7 @@ fn wrong_weights_are_noticed_and_do_not_move_the_offsets() {
     let notice = Quiet::default();
     let sources: Vec<&dyn VisSource> = wrong.iter().map(|s| s as &dyn VisSource).collect();
     align_jointly(&sources, &to_first(), &notice).unwrap();
-    assert_eq!(notice.warnings().iter().filter(|w| w.name == "weights-off").count(), 3);
+    assert_eq!(notice.warnings().iter().filter(|w| w.name == "cell-scatter").count(), 3);
 }
 
 /// A faint source three arcseconds away is found in the residuals; with a support of the user's that leaves it out, nothing is told.

@@ -159,7 +159,7 @@ static FIND_OFFSET: Verb = Verb {
               exactly, gridded and fitted again until nothing changes. Windows are looked up in the reference and found by frequency in the block. \
               Not trusted (`converged` false, `offset` empty, `reason` says why): a match that random phases would bring more than 0.001 times in \
               the field searched (`chance`), and one with another place in the field whose chi-square is less than 25 higher, counted in units of \
-              the reduced chi-square where that is above 1.",
+              the reduced chi-square where that is above 1; and, with errors from the weights, a reduced chi-square above 5.",
     inputs: &[
         Input::new("reference", InputKind::Ms, "The set that stays where it is."),
         Input::new("ms", InputKind::Ms, "The set whose offset is wanted."),
