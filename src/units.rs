@@ -8,6 +8,9 @@ pub const C_M_S: f64 = 299_792_458.0;
 pub const ARCSEC: f64 = std::f64::consts::PI / 648_000.0;
 /// One milliarcsecond in radians.
 pub const MAS: f64 = ARCSEC / 1e3;
+/// Heliocentric gravitational constant over one astronomical unit, (km/s)²: the square of the circular speed at 1 au from 1 Msun
+/// (nominal solar mass parameter of IAU 2015 resolution B3, astronomical unit of IAU 2012 resolution B2).
+pub const GM_SUN_PER_AU: f64 = 1.327_124_4e20 / 1.495_978_707e11 / 1e6;
 
 /// Splits `"0.05 arcsec"` into its number and its unit.
 pub fn split_quantity(text: &str) -> Option<(f64, &str)> {
@@ -30,7 +33,7 @@ pub fn split_quantity(text: &str) -> Option<(f64, &str)> {
 }
 
 macro_rules! quantity {
-    ($(#[$meta:meta])* $Name:ident, $what:literal, $base:literal, $show:literal, [$($unit:literal => $factor:expr),+ $(,)?]) => {
+    ($(#[$meta:meta])* $Name:ident, $what:literal, $base:literal, $show:literal, [$first:literal => $first_factor:expr $(, $unit:literal => $factor:expr)* $(,)?]) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
         pub struct $Name(pub f64);
@@ -38,10 +41,11 @@ macro_rules! quantity {
         impl $Name {
             /// Reads a number with its unit; the error says which units are known.
             pub fn parse(text: &str) -> Result<$Name, String> {
-                let expected = concat!("a ", $what, " with its unit (", $($unit, " ",)+ "), for example \"1", $show, "\"");
+                let expected = concat!($what, " with its unit (", $first, $(" ", $unit,)* "), for example \"1", $show, "\"");
                 let (number, unit) = split_quantity(text).ok_or_else(|| format!("\"{text}\" is not {expected}"))?;
                 match unit {
-                    $($unit => Ok($Name(number * $factor)),)+
+                    $first => Ok($Name(number * $first_factor)),
+                    $($unit => Ok($Name(number * $factor)),)*
                     "" => Err(format!("\"{text}\" has no unit: expected {expected}")),
                     other => Err(format!("\"{text}\": unit \"{other}\" is unknown: expected {expected}")),
                 }
@@ -67,7 +71,7 @@ macro_rules! quantity {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<$Name, D::Error> {
                 match serde_json::Value::deserialize(d)? {
                     serde_json::Value::String(text) => $Name::parse(&text).map_err(serde::de::Error::custom),
-                    other => Err(serde::de::Error::custom(format!(concat!("{} has no unit: write a ", $what, " as a string, for example \"{}", $show, "\""), other, other))),
+                    other => Err(serde::de::Error::custom(format!(concat!("{} has no unit: write ", $what, " as a string, for example \"{}", $show, "\""), other, other))),
                 }
             }
         }
@@ -76,27 +80,27 @@ macro_rules! quantity {
 
 quantity!(
     /// An angle, in radians.
-    Angle, "angle", "rad", "arcsec",
+    Angle, "an angle", "rad", "arcsec",
     ["arcsec" => ARCSEC, "mas" => MAS, "uas" => ARCSEC / 1e6, "arcmin" => ARCSEC * 60.0, "deg" => ARCSEC * 3600.0, "rad" => 1.0, "as" => ARCSEC]
 );
 quantity!(
     /// A frequency, in Hz.
-    Frequency, "frequency", "Hz", "GHz",
+    Frequency, "a frequency", "Hz", "GHz",
     ["Hz" => 1.0, "kHz" => 1e3, "MHz" => 1e6, "GHz" => 1e9]
 );
 quantity!(
     /// A duration, in seconds.
-    Duration, "duration", "s", "s",
+    Duration, "a duration", "s", "s",
     ["s" => 1.0, "min" => 60.0, "h" => 3600.0, "d" => 86400.0, "ms" => 1e-3]
 );
 quantity!(
     /// A velocity, in km/s.
-    Velocity, "velocity", "km/s", "km/s",
+    Velocity, "a velocity", "km/s", "km/s",
     ["km/s" => 1.0, "m/s" => 1e-3]
 );
 quantity!(
     /// A flux density, in Jy.
-    Flux, "flux density", "Jy", "Jy",
+    Flux, "a flux density", "Jy", "Jy",
     ["Jy" => 1.0, "mJy" => 1e-3, "uJy" => 1e-6, "µJy" => 1e-6]
 );
 

@@ -13,6 +13,7 @@ use crate::run::{Repeated, compare};
 use crate::script::context::{Context, Setup};
 use crate::script::engine::{Script, ScriptError};
 use crate::script::params::Given;
+use crate::script::sandbox::{begins_with, resolve};
 
 use super::console::{self, Terminal};
 use super::records::Place;
@@ -97,7 +98,10 @@ impl Scratch {
             let stand_in = base.join(format!("out{i}"));
             std::fs::create_dir(&stand_in).map_err(|e| Error::io("make the scratch folder", &stand_in, e))?;
             scratch.writable.push(stand_in.clone());
-            scratch.moved.push((path, stand_in));
+            // The beginning of names of files keeps its own name.
+            let name = path.file_name().filter(|_| !path.is_dir()).unwrap_or_default();
+            let moved = stand_in.join(name);
+            scratch.moved.push((path, moved));
         }
         Ok(scratch)
     }
@@ -164,8 +168,7 @@ fn outside(first: &Run) -> Vec<PathBuf> {
     let written: Vec<&Path> = first.steps().flat_map(|s| s.outputs.iter().map(|o| Path::new(&o.path))).collect();
     let given = first.start.parameters.iter().filter(|p| p.given).filter_map(|p| p.value.as_str()).map(Path::new);
     let mut found: Vec<PathBuf> = given.filter(|p| p.is_absolute()).map(Path::to_path_buf).collect();
-    let real = |p: &Path| p.canonicalize().unwrap_or_else(|_| p.to_path_buf());
-    found.retain(|p| written.iter().any(|w| w.starts_with(real(p))));
+    found.retain(|p| written.iter().any(|w| begins_with(w, &resolve(p))));
     found.sort();
     found.dedup();
     found

@@ -12,8 +12,10 @@ use super::spread::{Job, Loops};
 use super::tiles::{Frame, Run, TILE, Tiled, Track, runs_of, tiled};
 use super::{Float, GridError, Samples, good_size};
 
-/// Rows that one task degrids.
+/// Rows that one task degrids at least, and samples that it degrids at most: many in one piece find the same cells in the cache
+/// (4096 rows of 8 channels at once: 26 Mvis/s).
 const CHUNK_ROWS: usize = 4096;
+const CHUNK_SAMPLES: usize = 1 << 19;
 
 /// The pixels of an image: l = -(x - center.0) cell, m = (y - center.1) cell.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -225,18 +227,21 @@ where
         let n_chan = samples.n_chan();
         let track = self.tracks(samples);
         let frame = self.frame_within(plane.reach);
+        // Each visibility is a sum of its own: how rows are shared out among threads does not change its bits.
+        let tasks = if parallel { 2 * rayon::current_num_threads() } else { 1 };
+        let rows = track.len().div_ceil(tasks).clamp(CHUNK_ROWS, (CHUNK_SAMPLES / n_chan.max(1)).max(CHUNK_ROWS));
         let chunk = |(i, vis): (usize, &mut [Complex<T>])| {
             vis.fill(Complex::new(T::zero(), T::zero()));
-            let first = i * CHUNK_ROWS;
-            let last = (first + CHUNK_ROWS).min(track.len());
+            let first = i * rows;
+            let last = (first + rows).min(track.len());
             let runs = in_tile_order(&runs_of(samples, first, &track[first..last], &frame).0);
             (self.loops.gather)(&self.job(samples, &track, 0), &runs, &plane.cells, first, vis);
         };
         if n_chan == 0 {
         } else if parallel {
-            vis.par_chunks_mut(CHUNK_ROWS * n_chan).enumerate().for_each(chunk);
+            vis.par_chunks_mut(rows * n_chan).enumerate().for_each(chunk);
         } else {
-            vis.chunks_mut(CHUNK_ROWS * n_chan).enumerate().for_each(chunk);
+            vis.chunks_mut(rows * n_chan).enumerate().for_each(chunk);
         }
         Ok(())
     }

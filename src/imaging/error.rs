@@ -62,6 +62,14 @@ pub enum ImagingError {
         /// Why not.
         why: String,
     },
+    /// An image where the antennas see nothing.
+    #[error("the image about {center} lies outside the primary beam: the nearest pointing is {:.1} arcsec away", .separation_rad / ARCSEC)]
+    OutsideBeam {
+        /// Middle of the image.
+        center: String,
+        /// Distance of the nearest pointing.
+        separation_rad: f64,
+    },
     /// A telescope whose beam is not known.
     #[error("the primary beam of telescope \"{telescope}\" is unknown and its antennas have no diameter")]
     UnknownBeam {
@@ -104,6 +112,7 @@ impl Explain for ImagingError {
                 ImagingError::OutsideBand { .. } => {
                     "look at the spectral windows with `summary`, and at start, width, nchan, frame and rest_freq"
                 }
+                ImagingError::OutsideBeam { .. } => "choose a phase_center near a pointing, or the field that is meant",
                 ImagingError::UnknownBeam { .. } => "give dish: 25.0, in metres",
                 ImagingError::NoRestFrequency => "give rest_freq, for example \"230.538GHz\" for CO(2-1)",
                 ImagingError::EmptyMask => "the mask's center counts from the phase center, or in pixels from 0",

@@ -4,10 +4,7 @@ use ndarray::{Array2, Array3};
 
 use super::ImagingError;
 use crate::options;
-use crate::units::{Angle, C_M_S, Velocity};
-
-/// G times the mass of the sun over one au, (km/s)².
-const GM_SUN_PER_AU: f64 = 887.127;
+use crate::units::{Angle, C_M_S, GM_SUN_PER_AU, Velocity};
 
 options! {
     /// A disc in Keplerian rotation and the room its mask leaves around it.
@@ -165,13 +162,23 @@ mod tests {
         }
     }
 
-    /// 1 arcsec to the east at 150 au around 2 Msun: sqrt(GM/r) sin i.
+    /// Mean orbital speed of the earth, km/s: 1 au from 1 Msun.
+    const EARTH_KMS: f64 = 29.78;
+
+    #[test]
+    fn the_earth_orbits_the_sun() {
+        // Seen edge-on (almost) from 1 pc, where 1 au is 1 arcsec.
+        let earth = KeplerianOptions { inclination: Angle(89.9f64.to_radians()), distance: 1.0, ..Default::default() };
+        assert!((earth.place(0.0, 1.0, 0.0).velocity - EARTH_KMS).abs() < 0.01);
+    }
+
+    /// 1 arcsec to the east at 150 au around 2 Msun: the earth's speed times sqrt(2/150), times sin i.
     #[test]
     fn the_red_side_lies_at_the_position_angle() {
-        let expected = (GM_SUN_PER_AU * 2.0 / 150.0).sqrt() * 0.5;
+        let expected = EARTH_KMS * (2.0f64 / 150.0).sqrt() * 0.5;
         let east = disc().place(1.0, 0.0, 0.0);
-        assert!((east.velocity - expected).abs() < 1e-9 && (east.radius - 1.0).abs() < 1e-12);
-        assert!((disc().place(-1.0, 0.0, 0.0).velocity + expected).abs() < 1e-9);
+        assert!((east.velocity - expected).abs() < 1e-3 && (east.radius - 1.0).abs() < 1e-12);
+        assert!((disc().place(-1.0, 0.0, 0.0).velocity + expected).abs() < 1e-3);
         assert!(disc().place(0.0, 1.0, 0.0).velocity.abs() < 1e-9);
         assert!((disc().place(0.0, 1.0, 0.0).radius - 1.0 / 30f64.to_radians().cos()).abs() < 1e-12);
     }
@@ -181,7 +188,7 @@ mod tests {
         let velocity: Vec<f64> = (0..41).map(|i| 0.25 * f64::from(i)).collect();
         let mask = keplerian_mask(&disc(), &velocity, 0.25, (65, 65), (32.0, 32.0), 0.2 * ARCSEC).unwrap();
         let chan_of = |v: f64| velocity.iter().position(|x| (x - v).abs() < 0.13).unwrap();
-        let red = 5.0 + (GM_SUN_PER_AU * 2.0 / 300.0).sqrt() * 0.5;
+        let red = 5.0 + EARTH_KMS * (2.0f64 / 300.0).sqrt() * 0.5;
         // 2 arcsec to the east, 10 pixels to smaller x.
         assert!(mask[[chan_of(red), 32, 22]] && !mask[[chan_of(5.0), 32, 22]] && !mask[[chan_of(10.0 - red), 32, 22]]);
         assert!(mask[[chan_of(5.0), 42, 32]]);

@@ -46,7 +46,7 @@ pub use pass::Planes;
 pub use plan::{ImagePlan, PlanOptions, plan_image};
 pub use predict::{Model, Predictor};
 pub use primary_beam::{BeamModel, PowerTable, PrimaryBeam};
-pub use recipe::{Imaged, Jvm, MaskChoice, Unfinished, image};
+pub use recipe::{Imaged, Jvm, MaskChoice, StartModel, Unfinished, image, makes_mosaic};
 pub use recipe_phangs::{PhangsImaged, PhangsOptions, ResidualStatistics, phangs_image};
 pub use region::{RegionError, Shape, parse_regions, regions_mask};
 pub use restore::{restore, smooth};

@@ -2,7 +2,8 @@
 //!
 //! With R_p the sum over the visibilities of pointing p, B_p its beam on the image and W = Σ_p (Σ w) B_p²: the flat-noise
 //! image is Σ_p B_p R_p / √(W W_max), the response to the true sky times √(W/W_max); its noise is the same everywhere
-//! with natural weights. A model of the true sky is seen by pointing p as B_p times the model.
+//! with natural weights. A model of the true sky is seen by pointing p as B_p times the model. Taylor terms share the W and
+//! the B_p of the first: spectra of the sky are as seen through the beam of the reference frequency.
 
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ use crate::gridding::Geometry;
 use crate::notice::Reporter;
 use crate::sky::{Celestial, Direction, Projection};
 
-/// Beams are followed out to this power.
+/// Beams are followed out to where they stay below this power: the first sidelobe of a dish counts (cut at the first null, a mosaic
+/// of ALMA's two arrays was wrong by up to 1.3 % of the peak where its sensitivity is above a fifth).
 const BEAM_EDGE: f64 = 0.005;
 
 /// Inputs that share direction and beam, and the pixels they see.
@@ -81,7 +83,7 @@ pub fn pointings<'a>(inputs: &[Input<'a>], dish_m: Option<f64>, notice: &dyn Rep
 pub struct MosaicImager<'a> {
     spec: ImageSpec,
     facets: Vec<Facet<'a>>,
-    /// W of each plane, once known.
+    /// W of each plane, or one for all Taylor terms; once known.
     weight: Vec<Array2<f64>>,
 }
 
@@ -109,7 +111,9 @@ impl<'a> MosaicImager<'a> {
             facets.push(Facet { core, x0, y0, beam });
         }
         if facets.is_empty() {
-            return Err(super::ImagingError::NoVisibilities("no pointing lies near the image".into()).into());
+            let distance = |p: &Pointing| Some(p.inputs.first()?.center().in_frame(spec.center.frame)?.separation_rad(spec.center));
+            let separation_rad = pointings.iter().filter_map(distance).fold(std::f64::consts::PI, f64::min);
+            return Err(super::ImagingError::OutsideBeam { center: spec.center.to_string(), separation_rad }.into());
         }
         Ok(MosaicImager { spec, facets, weight: Vec::new() })
     }
@@ -130,9 +134,10 @@ impl<'a> MosaicImager<'a> {
         let met = raw.iter().fold(Met::default(), |m, r| m.with(r.met));
         let all: Vec<Tally> = raw.iter().flat_map(|r| r.tally.iter().copied()).collect();
         check_tally(&self.spec, &all, &met, notice)?;
-        self.weight = (0..n).map(|plane| self.sum_of_beams(&raw, plane, (ny, nx))).collect();
+        let n_weights = if matches!(self.spec.planes, Planes::Taylor { .. }) { 1 } else { n };
+        self.weight = (0..n_weights).map(|plane| self.sum_of_beams(&raw, plane, (ny, nx))).collect();
         let image = (0..n).map(|plane| self.flat_noise(raw.iter().map(|r| &r.image[plane]), plane)).collect();
-        let psf = (0..n).map(|plane| self.psf(&raw, plane)).collect();
+        let psf = (0..self.spec.planes.n_psfs()).map(|plane| self.psf(&raw, plane)).collect();
         let planes = (0..n).map(|plane| self.summary(&raw, plane)).collect();
         Ok(Dirty { image, psf, planes, dropped: met.dropped, band_hz: met.band_hz })
     }
@@ -158,8 +163,12 @@ impl<'a> MosaicImager<'a> {
         weight
     }
 
+    fn weight_of(&self, plane: usize) -> &Array2<f64> {
+        &self.weight[plane.min(self.weight.len() - 1)]
+    }
+
     fn flat_noise<'b>(&self, raw: impl Iterator<Item = &'b Array2<f32>>, plane: usize) -> Array2<f32> {
-        let weight = &self.weight[plane];
+        let weight = self.weight_of(plane);
         let mut sum: Array2<f64> = Array2::zeros(weight.dim());
         for (facet, raw) in self.facets.iter().zip(raw) {
             let (ny, nx) = facet.size();
@@ -173,7 +182,7 @@ impl<'a> MosaicImager<'a> {
     /// The flat-noise image of a point where the mosaic is most sensitive (x0), moved to the middle:
     /// Σ_p B_p(x0) B_p(x) P_p(x - x0) / √(W(x) W(x0)), with P_p the sums of the weights of pointing p.
     fn psf(&self, raw: &[RawImages], plane: usize) -> Array2<f32> {
-        let weight = &self.weight[plane];
+        let weight = self.weight_of(plane);
         let (ny, nx) = weight.dim();
         let ((y0, x0), top) = weight.indexed_iter().fold(((0, 0), 0.0), |best, (i, w)| if *w > best.1 { (i, *w) } else { best });
         let middle = [self.spec.geometry.center.1.round() as i64, self.spec.geometry.center.0.round() as i64];
@@ -217,7 +226,7 @@ impl<'a> MosaicImager<'a> {
 impl MajorCycle for MosaicImager<'_> {
     /// The model is that of the flat-noise image; the true sky is it divided by [`primary_beam`](MosaicImager::primary_beam).
     fn residual(&self, model: &[Array2<f32>], notice: &dyn Reporter) -> Result<Vec<Array2<f32>>> {
-        let sky: Vec<Array2<f32>> = model.iter().zip(&self.weight).map(|(m, w)| divided(m, w)).collect();
+        let sky: Vec<Array2<f32>> = model.iter().enumerate().map(|(i, m)| divided(m, self.weight_of(i))).collect();
         let mut raw = Vec::new();
         for facet in &self.facets {
             let (ny, nx) = facet.size();
@@ -256,7 +265,7 @@ fn facet_geometry(spec: &ImageSpec, sky: &Celestial, pointing: &Pointing) -> Opt
     let direction = pointing.inputs.first()?.center().in_frame(spec.center.frame)?;
     let (x, y) = sky.pixel_from_sky(direction)?;
     let lowest = plane_frequencies(spec, pointing).into_iter().fold(f64::INFINITY, f64::min);
-    let reach = pointing.beam.radius(BEAM_EDGE, lowest) / g.cell_rad;
+    let reach = pointing.beam.reach(BEAM_EDGE, lowest) / g.cell_rad;
     let range = |c: f64, n: usize| {
         let (low, high) = ((c - reach).floor().max(0.0), (c + reach).ceil().min(n as f64 - 1.0));
         (high >= low).then_some((low as usize, high as usize + 1))

@@ -159,6 +159,8 @@ options! {
         [""] restoring_beam: List<String> = List(vec![]),
         /// Also writes the images with the correction of Jorsater & van Moorsel: residuals scaled to the clean beam's volume.
         [""] jvm: bool = false,
+        /// Also writes every image as a CASA image, a folder of the name without `.fits`.
+        [""] casa: bool = false,
         /// Error of gridding relative to the image.
         ["1"] accuracy: f64 = 1e-5,
         /// Diameter of the dishes, metres, where the set does not tell.

@@ -16,7 +16,7 @@ use crate::units::C_M_S;
 /// A model of the sky.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// Planes in Jy/pixel, [y, x].
+    /// Planes in Jy/pixel, [y, x]: channels, Taylor terms, or one.
     pub planes: Vec<Array2<f32>>,
     /// Pixels.
     pub geometry: Geometry,
@@ -24,8 +24,10 @@ pub struct Model {
     pub center: Direction,
     /// Frame of its frequencies.
     pub frame: SpectralFrame,
-    /// Channels of a cube; `None` for a continuum that is the same at all frequencies.
+    /// Channels of a cube; `None` for a continuum.
     pub channels: Option<ChannelGrid>,
+    /// Reference frequency of Taylor terms, Hz; a continuum without is the same at all frequencies.
+    pub taylor_hz: Option<f64>,
 }
 
 /// Predicts the visibilities of one input.
@@ -36,6 +38,7 @@ pub struct Predictor<'a> {
     gridder: WideGridder<f64>,
     planes: Vec<WidePlane<f64>>,
     channels: Option<ChannelGrid>,
+    taylor_hz: Option<f64>,
     /// From the pointing to the model's reference pixel.
     turn: Option<Recenter>,
 }
@@ -65,7 +68,7 @@ impl<'a> Predictor<'a> {
             Ok(gridder.prepare(&values, None, true)?)
         };
         let planes = model.planes.iter().enumerate().map(prepare).collect::<Result<_>>()?;
-        Ok(Predictor { input, frame: model.frame, gridder, planes, channels: model.channels.clone(), turn })
+        Ok(Predictor { input, frame: model.frame, gridder, planes, channels: model.channels.clone(), taylor_hz: model.taylor_hz, turn })
     }
 
     /// Total intensity of a block, [row][chan], Jy; between the channels of a cube it is interpolated, beyond its ends it is 0.
@@ -76,7 +79,7 @@ impl<'a> Predictor<'a> {
         let turned = |(uvw, f): (&[f64; 3], &f64)| self.turn.as_ref().map_or(*uvw, |t| t.uvw(*uvw)).map(|x| x * f);
         let uvw_s: Vec<[f64; 3]> = own.iter().zip(&factor).map(turned).collect();
         let mut vis = match &self.channels {
-            None => self.predict_plane(0, &uvw_s, &block.freq_hz)?,
+            None => self.predict_terms(&uvw_s, &factor, &block.freq_hz)?,
             Some(grid) => self.predict_cube(grid, &uvw_s, &factor, &block.freq_hz)?,
         };
         if let Some(turn) = &self.turn {
@@ -93,6 +96,21 @@ impl<'a> Predictor<'a> {
         let weight = vec![1.0; uvw_s.len() * freq_hz.len()];
         let mut vis = vec![Complex::new(0.0, 0.0); weight.len()];
         self.gridder.predict(&self.planes[plane], &Samples { uvw_s, freq_hz, weight: &weight }, &mut vis, true)?;
+        Ok(vis)
+    }
+
+    /// Σ term_t ((ν - ν0)/ν0)^t; one plane is the same at all frequencies.
+    fn predict_terms(&self, uvw_s: &[[f64; 3]], factor: &[f64], freq_hz: &[f64]) -> Result<Vec<Complex<f64>>> {
+        let mut vis = self.predict_plane(0, uvw_s, freq_hz)?;
+        let Some(reference_hz) = self.taylor_hz else { return Ok(vis) };
+        let n = freq_hz.len().max(1);
+        for term in 1..self.planes.len() {
+            let part = self.predict_plane(term, uvw_s, freq_hz)?;
+            for ((vis, part), factor) in vis.chunks_mut(n).zip(part.chunks(n)).zip(factor) {
+                let power = |f: &f64| (f * factor / reference_hz - 1.0).powi(term as i32);
+                vis.iter_mut().zip(part).zip(freq_hz).for_each(|((v, p), f)| *v += p * power(f));
+            }
+        }
         Ok(vis)
     }
 

@@ -98,6 +98,12 @@ impl PrimaryBeam {
         0.5 * (low + high)
     }
 
+    /// Radius beyond which the power stays below `level`, sidelobes included, rad.
+    pub fn reach(&self, level: f64, freq_hz: f64) -> f64 {
+        let step = 0.01 * C_M_S / (freq_hz * self.dish_m);
+        (1..1000).rev().map(|i| i as f64 * step).find(|r| self.power(*r, freq_hz) > level).unwrap_or(0.0) + step
+    }
+
     /// A table of the power against the square of the radius, for whole images.
     pub fn table(&self, freq_hz: f64, max_radius_rad: f64) -> PowerTable {
         const STEPS: usize = 16_384;
@@ -192,6 +198,17 @@ mod tests {
             assert!((fwhm / (C_M_S / 230e9 / dish) - expected).abs() < 0.05, "{}", fwhm / ARCSEC);
             assert!((beam.power(0.0, 230e9) - 1.0).abs() < 1e-9);
         }
+    }
+
+    #[test]
+    fn the_reach_of_a_beam_includes_its_sidelobes() {
+        let airy = PrimaryBeam::new(BeamModel::Airy, 12.0, 0.0);
+        let unit = C_M_S / (230e9 * 12.0);
+        // Nulls at 1.22, 2.23 and 3.24 λ/D; sidelobes of 1.75 %, 0.42 % between them.
+        let (first, last) = (airy.radius(0.005, 230e9) / unit, airy.reach(0.005, 230e9) / unit);
+        assert!(first < 1.22 && (1.64..2.23).contains(&last), "{first} {last}");
+        let gaussian = PrimaryBeam::new(BeamModel::Gaussian, 12.0, 0.0);
+        assert!((gaussian.reach(0.005, 230e9) - gaussian.radius(0.005, 230e9)).abs() < 0.02 * unit);
     }
 
     #[test]

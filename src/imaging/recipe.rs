@@ -16,7 +16,7 @@ use super::{
 use crate::data::{Beam, Cube};
 use crate::error::{Error, Result};
 use crate::gridding::{Geometry, w_phase};
-use crate::notice::{Reporter, Warning};
+use crate::notice::{Quiet, Reporter, Warning};
 use crate::sky::{Celestial, Direction, Projection, SpectralAxis};
 use crate::units::ARCSEC;
 
@@ -93,16 +93,21 @@ const PBCOR_LIMIT: f64 = 0.1;
 /// Phase that the w-term may turn at the corner of an image before `auto` counts it, rad.
 const W_PHASE_LIMIT: f64 = 0.2;
 
+/// An image whose pixels are all below this power of the primary beam shows no sky.
+const LEAST_BEAM: f32 = 1e-4;
+/// Part of the model's flux near the edge of an image above which the source is taken to reach beyond it.
+const MAX_FLUX_AT_EDGE: f64 = 0.05;
+
 /// Makes an image of the visibilities.
 ///
-/// `start` is a model to go on from, Jy/pixel, plane by plane. If the user interrupts the cleaning, `keep` is given the model
+/// `start` is a model to go on from. If the user interrupts the cleaning, `keep` is given the model
 /// after the last complete major cycle.
 pub fn image(
     inputs: &[Input],
     options: &ImageOptions,
     cleaning: &CleanOptions,
     mask: &MaskChoice,
-    start: Option<Vec<Array2<f32>>>,
+    start: Option<StartModel>,
     keep: &dyn Fn(&Unfinished) -> Result<()>,
     notice: &dyn Reporter,
 ) -> Result<Imaged> {
@@ -111,20 +116,23 @@ pub fn image(
     let points = pointings_of(inputs, options, notice)?;
     let set_up = SetUp::new(inputs, &points, options, notice)?;
     let mut engine = Engine::new(inputs, &points, &set_up, notice)?;
+    // Beams of single fields do not depend on data: an image of nothing is refused before any is gridded.
+    let early = if matches!(engine, Engine::One(_)) { Some(engine.primary_beam(&set_up, &points)?) } else { None };
     let dirty = engine.dirty(notice)?;
+    let pb = early.map_or_else(|| engine.primary_beam(&set_up, &points), Ok)?;
     warn_of_small_image(&dirty, &set_up, notice);
-    let pb = engine.primary_beam(&set_up, &points)?;
     let plan = set_up.mask(mask, &dirty, &pb, options)?;
     let scales = scales(options, cleaning);
     let choice = if options.deconvolver == Deconvolver::Clark { Choice::Clark } else { Choice::Chi2 };
     let cleaned = match start {
-        Some(model) => Some(Start::model(set_up.checked_model(model)?, engine.major(), notice)?),
+        Some(start) => Some(Start::model(set_up.checked_model(start.planes)?, start.n_iter, engine.major(), notice)?),
         None => None,
     };
     let cleaned = clean(&dirty, set_up.n_terms, &plan, cleaned, &scales, choice, engine.major(), notice)?;
     warn_of_bad_end(&cleaned, notice);
+    warn_of_model_at_edge(&cleaned, &set_up, notice);
     if cleaned.stop == StopReason::Interrupted {
-        keep(&Unfinished { sky: &set_up.sky, spectral: set_up.spectral(options, dirty.band_hz)?, model: &cleaned.model })?;
+        keep(&Unfinished::of(&set_up, options, &dirty, &cleaned)?)?;
         return Err(Error::interrupted());
     }
     finish(set_up, dirty, cleaned, pb, engine.weight(), options)
@@ -137,8 +145,26 @@ pub struct Unfinished<'a> {
     pub sky: &'a Celestial,
     /// Frequencies of the planes.
     pub spectral: SpectralAxis,
-    /// Model, Jy/pixel, plane by plane.
+    /// Model, Jy/pixel, plane by plane or term by term.
     pub model: &'a [Array2<f32>],
+    /// Components that it took.
+    pub n_iter: u64,
+}
+
+impl<'a> Unfinished<'a> {
+    pub(super) fn of(set_up: &'a SetUp, options: &ImageOptions, dirty: &Dirty, cleaned: &'a Cleaned) -> Result<Unfinished<'a>> {
+        let n_iter = cleaned.record.last().map_or(0, |r| r.n_iter);
+        Ok(Unfinished { sky: &set_up.sky, spectral: set_up.spectral(options, dirty.band_hz)?, model: &cleaned.model, n_iter })
+    }
+}
+
+/// A model to go on from.
+#[derive(Debug, Clone)]
+pub struct StartModel {
+    /// Jy/pixel, plane by plane or term by term; of several terms the last may be missing.
+    pub planes: Vec<Array2<f32>>,
+    /// Components that it took, counted towards `niter`.
+    pub n_iter: u64,
 }
 
 /// Pointings with their beams; a dish diameter that the user gives replaces that of the sets.
@@ -203,13 +229,22 @@ impl SetUp {
     pub fn spectral(&self, options: &ImageOptions, band_hz: (f64, f64)) -> Result<SpectralAxis> {
         match &self.spec.planes {
             Planes::Channels(grid) => axis_of_grid(grid, options),
-            _ => axis_of_band(band_hz, options),
+            // The frequency that the terms count from, not quite the middle of the band.
+            Planes::Taylor { reference_hz, .. } => {
+                let half = 0.5 * (band_hz.1 - band_hz.0);
+                axis_of_band((reference_hz - half, reference_hz + half), options)
+            }
+            Planes::Continuum => axis_of_band(band_hz, options),
         }
     }
 
     /// A start model of the right shape.
-    fn checked_model(&self, model: Vec<Array2<f32>>) -> Result<Vec<Array2<f32>>> {
+    pub fn checked_model(&self, mut model: Vec<Array2<f32>>) -> Result<Vec<Array2<f32>>> {
         let n = self.spec.planes.n_images();
+        if self.n_terms > 1 && !model.is_empty() && model.len() < n {
+            // Terms that an earlier image did not have were 0.
+            model.resize(n, Array2::zeros(self.shape()));
+        }
         if model.len() != n {
             return Err(Error::user(format!("the start model has {} planes where the image has {n}", model.len())));
         }
@@ -313,6 +348,19 @@ fn choose_gridder(
     Ok(name)
 }
 
+/// True if the image of these inputs will be a joint mosaic.
+pub fn makes_mosaic(inputs: &[Input], options: &ImageOptions) -> Result<bool> {
+    let several = || {
+        let points = pointings(inputs, options.dish, &Quiet::default())?;
+        Ok(points.iter().any(|p| is_elsewhere(p, &points[0])))
+    };
+    match options.gridder {
+        GridderName::Mosaic => Ok(true),
+        GridderName::Auto => several(),
+        _ => Ok(false),
+    }
+}
+
 /// True if two pointings see the sky through noticeably different beams: another dish, or a fiftieth of the beam away.
 fn is_elsewhere(a: &Pointing, b: &Pointing) -> bool {
     let (input, other) = (&a.inputs[0], &b.inputs[0]);
@@ -341,10 +389,6 @@ impl<'a> Engine<'a> {
         if set_up.gridder != GridderName::Mosaic {
             return Imager::new(inputs, set_up.spec.clone(), notice).map(Engine::One);
         }
-        if set_up.n_terms > 1 {
-            let why = "Taylor terms of mosaics are not implemented".to_string();
-            return Err(ImagingError::Gridder { gridder: "mosaic", why }.into());
-        }
         MosaicImager::new(inputs, points, set_up.spec.clone(), notice).map(Engine::Mosaic)
     }
 
@@ -368,10 +412,17 @@ impl<'a> Engine<'a> {
             return Ok(imager.primary_beam());
         }
         let first = points.first().ok_or_else(|| ImagingError::NoVisibilities("there is no pointing".into()))?;
-        let direction = first.inputs[0].center().in_frame(set_up.spec.center.frame);
-        let at = direction.and_then(|d| set_up.sky.pixel_from_sky(d)).unwrap_or(set_up.spec.geometry.center);
+        let (center, pointing) = (set_up.spec.center, first.inputs[0].center());
+        let direction = pointing.in_frame(center.frame);
+        let separation_rad = direction.map_or(std::f64::consts::PI, |d| d.separation_rad(center));
+        let outside = || ImagingError::OutsideBeam { center: center.to_string(), separation_rad };
+        let at = direction.and_then(|d| set_up.sky.pixel_from_sky(d)).ok_or_else(outside)?;
         let geometry = Geometry { center: at, ..set_up.spec.geometry };
-        Ok(set_up.plane_hz().into_iter().map(|f| beam_image(&geometry, first.beam, f)).collect())
+        let beams: Vec<Array2<f32>> = set_up.plane_hz().into_iter().map(|f| beam_image(&geometry, first.beam, f)).collect();
+        if beams.iter().all(|b| b.iter().all(|v| *v < LEAST_BEAM)) {
+            return Err(outside().into());
+        }
+        Ok(beams)
     }
 
     pub fn weight(&self) -> Option<Vec<Array2<f32>>> {
@@ -403,6 +454,32 @@ fn warn_of_small_image(dirty: &Dirty, set_up: &SetUp, notice: &dyn Reporter) {
             Warning::new("image-too-small", message)
                 .hint("emission outside the image is aliased into it by CLEAN: raise npix, or move phase_center"),
         );
+    }
+}
+
+/// The model of a source that reaches beyond the image piles up at its edge.
+fn warn_of_model_at_edge(cleaned: &Cleaned, set_up: &SetUp, notice: &dyn Reporter) {
+    let (ny, nx) = set_up.shape();
+    let edge = |(y, x): (usize, usize)| {
+        let near = |i: usize, n: usize| i.min(n - 1 - i) <= n / 20;
+        near(y, ny) || near(x, nx)
+    };
+    let (mut at_edge, mut all) = (0.0, 0.0);
+    for plane in cleaned.model.iter().step_by(set_up.n_terms) {
+        for (i, v) in plane.indexed_iter().filter(|(_, v)| **v != 0.0) {
+            all += f64::from(*v);
+            at_edge += if edge(i) { f64::from(*v) } else { 0.0 };
+        }
+    }
+    let noise = cleaned.record.last().map_or(0.0, |r| r.noise_jy);
+    if at_edge > MAX_FLUX_AT_EDGE * all && at_edge > 10.0 * noise {
+        let percent = 100.0 * at_edge / all;
+        let message = format!(
+            "{percent:.0} % of the model's flux lies within a twentieth of the edge of {nx} x {ny} pixels of {:.4} arcsec: the source may reach beyond",
+            set_up.spec.geometry.cell_rad / ARCSEC
+        );
+        notice
+            .warn(Warning::new("image-too-small", message).hint("raise npix, or move phase_center; a mask keeps components off the edge"));
     }
 }
 

@@ -6,8 +6,8 @@ use ndarray::{Array2, Zip};
 use super::clean::{LoopOptions, LoopRecord, MajorCycle, Stage, clean_loop};
 use super::recipe::{Engine, SetUp, finish, pointings_of};
 use super::{
-    CleanOptions, Dirty, ImageOptions, Imaged, Input, MaskChoice, MaskPlan, Start, StopReason, Unfinished, chauvenet_noise, fit_beam,
-    restore, robust_noise, signal_mask,
+    CleanOptions, Dirty, ImageOptions, Imaged, Input, MaskChoice, MaskPlan, Start, StartModel, StopReason, Unfinished, chauvenet_noise,
+    fit_beam, restore, robust_noise, signal_mask,
 };
 use crate::error::{Error, Result};
 use crate::notice::Reporter;
@@ -67,12 +67,13 @@ pub struct PhangsImaged {
     pub statistics: ResidualStatistics,
 }
 
-/// Images and cleans as PHANGS-ALMA does.
+/// Images and cleans as PHANGS-ALMA does; `start` is the model of a run that was interrupted, in which stage ever.
 pub fn phangs_image(
     inputs: &[Input],
     options: &ImageOptions,
     phangs: &PhangsOptions,
     mask: &MaskChoice,
+    start: Option<StartModel>,
     keep: &dyn Fn(&Unfinished) -> Result<()>,
     notice: &dyn Reporter,
 ) -> Result<PhangsImaged> {
@@ -96,19 +97,28 @@ pub fn phangs_image(
         notice,
     };
 
-    let first = if phangs.skip_multiscale { None } else { Some(cleaner.multiscale(&plan)?) };
-    let start = first
-        .as_ref()
-        .map_or_else(|| Start::nothing(&dirty), |s| Start { model: s.cleaned.model.clone(), residual: s.cleaned.residual.clone() });
+    let start = match start {
+        Some(start) => Start::model(set_up.checked_model(start.planes)?, 0, engine.major(), notice)?,
+        None => Start::nothing(&dirty),
+    };
+    let interrupted = |stage: &Stage| stage.cleaned.stop == StopReason::Interrupted;
+    let kept = |stage: &Stage| -> Result<PhangsImaged> {
+        keep(&Unfinished::of(&set_up, options, &dirty, &stage.cleaned)?)?;
+        Err(Error::interrupted())
+    };
+    let first = if phangs.skip_multiscale { None } else { Some(cleaner.multiscale(&plan, start.clone())?) };
+    if let Some(first) = first.as_ref().filter(|s| interrupted(s)) {
+        return kept(first);
+    }
+    let start = first.as_ref().map_or(start, |s| Start { model: s.cleaned.model.clone(), residual: s.cleaned.residual.clone(), n_iter: 0 });
     let multiscale = cleaner.restored(&start)?;
     let signal = cleaner.signal(&multiscale, &start.residual, &plan);
     let second = if phangs.skip_singlescale { None } else { Some(cleaner.single_scale(&MaskPlan::Fixed(signal), start)?) };
     let multiscale_record = first.as_ref().map_or_else(Vec::new, |s| s.record.clone());
     let singlescale_record = second.as_ref().map_or_else(Vec::new, |s| s.record.clone());
     let last = second.or(first).ok_or_else(|| Error::user("both stages of the cleaning are left out").hint("leave at most one out"))?;
-    if last.cleaned.stop == StopReason::Interrupted {
-        keep(&Unfinished { sky: &set_up.sky, spectral: set_up.spectral(options, dirty.band_hz)?, model: &last.cleaned.model })?;
-        return Err(Error::interrupted());
+    if interrupted(&last) {
+        return kept(&last);
     }
     let statistics = statistics(&last)?;
     let multiscale = (!multiscale_record.is_empty()).then_some(multiscale);
@@ -139,14 +149,14 @@ impl Stages<'_> {
         LoopOptions { snr, stop_at_negative, ..common }
     }
 
-    fn multiscale(&self, plan: &MaskPlan) -> Result<Stage> {
+    fn multiscale(&self, plan: &MaskPlan, start: Start) -> Result<Stage> {
         // Sizes are cut to whole pixels, as the pipeline does.
         let mut scales: Vec<f64> = self.phangs.clean_scales.iter().map(|s| (s.0 / self.cell_rad + 1e-9).floor()).collect();
         scales.sort_by(f64::total_cmp);
         scales.dedup();
         let minor = CleanOptions { scales: List(scales), cyclefactor: 3.0, minpsffraction: 0.5, ..Default::default() };
         let options = self.loop_options(self.phangs.multiscale_snr, true);
-        clean_loop(self.dirty, self.n_terms, plan, None, &minor, &options, self.major, self.notice)
+        clean_loop(self.dirty, self.n_terms, plan, Some(start), &minor, &options, self.major, self.notice)
     }
 
     fn single_scale(&self, plan: &MaskPlan, start: Start) -> Result<Stage> {

@@ -37,7 +37,8 @@ impl Fields {
         self.0.get_field(key).ok()
     }
     fn number(&mut self, key: &str) -> Option<f64> {
-        self.get::<f64>(key).or_else(|| self.get::<f32>(key).map(f64::from)).or_else(|| self.get::<i32>(key).map(f64::from))
+        let integer = |f: &mut Fields| f.get::<i32>(key).map(f64::from).or_else(|| f.get::<u32>(key).map(f64::from));
+        self.get::<f64>(key).or_else(|| self.get::<f32>(key).map(f64::from)).or_else(|| integer(self))
     }
     fn numbers(&mut self, key: &str) -> Option<Vec<f64>> {
         let wide = |v: Vec<i32>| v.into_iter().map(f64::from).collect();

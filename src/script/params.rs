@@ -21,7 +21,8 @@ crate::options! {
         ["1"] max: Option<f64> = None,
         /// The only values allowed.
         [""] choices: Vec<Value> = vec![],
-        /// `"in"` if the value names files to read, `"out"` if it names a file or folder to write.
+        /// `"in"` if the value names files to read, `"out"` if it names a file or folder to write, `"prefix"` if it is the beginning
+        /// of the names of files to write, `"in?"` if it names a file to read where there is one of that name and is text otherwise.
         /// A path given on the command line is relative to where the user stands.
         [""] path: Option<String> = None,
     }
@@ -89,7 +90,11 @@ impl Given {
     pub fn value(&self, name: &str, default: &Value, options: &ParamOptions) -> Result<Value> {
         let Some(given) = self.values.get(name) else { return Ok(default.clone()) };
         let value = convert(name, given, default)?;
-        let value = if options.path.is_some() { self.as_paths(value)? } else { value };
+        let value = match options.path.as_deref() {
+            Some("in?") if !value.as_str().is_some_and(|text| self.base.join(text).exists()) => value,
+            Some(_) => self.as_paths(value)?,
+            None => value,
+        };
         check_range(name, &value, options)?;
         Ok(value)
     }

@@ -16,6 +16,8 @@ pub struct Sandbox {
 struct Declared {
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
+    /// Beginnings of names to write.
+    prefix: Vec<PathBuf>,
 }
 
 impl Sandbox {
@@ -44,14 +46,21 @@ impl Sandbox {
         }
     }
 
+    /// Opens all paths whose names begin so for writing (and reading): `a/b` opens `a/b.fits`, `a/b_dirty.fits`, `a/b/c`.
+    pub fn declare_prefix(&self, path: &Path) {
+        if let Ok(mut declared) = self.declared.lock() {
+            declared.prefix.push(resolve(path));
+        }
+    }
+
     /// A path to read: relative ones are in the project.
     pub fn readable(&self, text: &str) -> Result<PathBuf> {
-        self.allowed(text, "read", |d, p| d.read.iter().chain(&d.write).any(|root| p.starts_with(root)))
+        self.allowed(text, "read", |d, p| d.read.iter().any(|root| p.starts_with(root)) || d.may_write(p))
     }
 
     /// A path to write: relative ones are in the project.
     pub fn writable(&self, text: &str) -> Result<PathBuf> {
-        self.allowed(text, "write", |d, p| d.write.iter().any(|root| p.starts_with(root)))
+        self.allowed(text, "write", Declared::may_write)
     }
 
     fn allowed(&self, text: &str, verb: &str, declared: impl Fn(&Declared, &Path) -> bool) -> Result<PathBuf> {
@@ -71,6 +80,21 @@ impl Sandbox {
     /// A path as a script writes it: relative to the project where it lies inside.
     pub fn show(&self, path: &Path) -> String {
         path.strip_prefix(&self.project).unwrap_or(path).display().to_string()
+    }
+}
+
+impl Declared {
+    fn may_write(&self, path: &Path) -> bool {
+        self.write.iter().any(|root| path.starts_with(root)) || self.prefix.iter().any(|prefix| begins_with(path, prefix))
+    }
+}
+
+/// True if the name of `path`, or of a folder that it lies in, is that of `prefix`, alone or followed by `.`, `_` or `-`.
+pub fn begins_with(path: &Path, prefix: &Path) -> bool {
+    match path.as_os_str().as_encoded_bytes().strip_prefix(prefix.as_os_str().as_encoded_bytes()) {
+        Some([]) => true,
+        Some([next, ..]) => prefix.file_name().is_some() && matches!(next, b'.' | b'_' | b'-' | b'/'),
+        None => false,
     }
 }
 
@@ -121,5 +145,11 @@ mod tests {
         s.declare_read(&dir.path().join("secret"));
         assert!(s.readable("../secret").is_ok());
         assert!(s.writable("../secret").is_err());
+        s.declare_prefix(&dir.path().join("images/disk"));
+        for (path, open) in
+            [("disk.image.fits", true), ("disk_dirty.psf.fits", true), ("disk", true), ("disk/x", true), ("disks", false), ("other", false)]
+        {
+            assert_eq!(s.writable(&format!("../images/{path}")).is_ok(), open, "{path}");
+        }
     }
 }

@@ -308,6 +308,7 @@ macro_rules! option_groups {
         }
     };
 }
+option_groups!(A, B);
 option_groups!(A, B, C);
 option_groups!(A, B, C, D);
 option_groups!(A, B, C, D, E);

@@ -126,7 +126,8 @@ fn neighbors((y, x): (usize, usize), (ny, nx): (usize, usize)) -> impl Iterator<
     [(y.wrapping_sub(1), x), (y + 1, x), (y, x.wrapping_sub(1)), (y, x + 1)].into_iter().filter(move |(y, x)| *y < ny && *x < nx)
 }
 
-/// The seeds and what is reached from them inside the constraint, in so many steps of one pixel.
+/// What is reached from the seeds inside the constraint, in so many steps of one pixel, and the seeds that lie inside it: what was
+/// masked before and has been cleaned away does not spread when the result is smoothed.
 fn grown(seed: &Array2<bool>, constraint: &Array2<bool>, steps: u64) -> Array2<bool> {
     let mut mask = seed.clone();
     let mut front: Vec<(usize, usize)> = seed.indexed_iter().filter(|(_, m)| **m).map(|(i, _)| i).collect();
@@ -145,6 +146,7 @@ fn grown(seed: &Array2<bool>, constraint: &Array2<bool>, steps: u64) -> Array2<b
         }
         front = next;
     }
+    ndarray::Zip::from(&mut mask).and(constraint).for_each(|m, c| *m &= c);
     mask
 }
 
@@ -181,6 +183,13 @@ mod tests {
         let second = next_mask(&first, field.view(), &all, facts(false), &AutoMaskOptions { sidelobethreshold: 0.0, ..Default::default() });
         assert!(first.iter().zip(&second).all(|(a, b)| !a || *b), "a mask never shrinks");
         assert!(second.iter().filter(|m| **m).count() > covered);
+        // Once the source is cleaned away there is nothing to grow into: the mask stays as it is.
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+        let normal = Normal::new(0.0f32, 1.0).unwrap();
+        let noise = Array2::from_shape_fn((96, 96), |_| normal.sample(&mut rng));
+        let last = next_mask(&second, noise.view(), &all, facts(false), &AutoMaskOptions { lownoisethreshold: 3.5, ..Default::default() });
+        let grown_by = last.iter().filter(|m| **m).count() - second.iter().filter(|m| **m).count();
+        assert!(grown_by < 40, "{grown_by}");
     }
 
     #[test]
@@ -204,5 +213,7 @@ mod tests {
         let got = grown(&seed, &corridor, 75);
         assert_eq!(got.iter().filter(|m| **m).count(), 12);
         assert_eq!(grown(&seed, &corridor, 3).iter().filter(|m| **m).count(), 6);
+        seed[[0, 0]] = true;
+        assert!(!grown(&seed, &corridor, 3)[[0, 0]], "a seed outside the constraint");
     }
 }

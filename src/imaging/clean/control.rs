@@ -120,9 +120,9 @@ impl CleanOptions {
     }
 }
 
-/// 1.4826 times the median absolute deviation of the finite pixels, Jy/beam.
+/// 1.4826 times the median absolute deviation of the finite pixels, Jy/beam; zeros do not count: beyond a mosaic nothing was seen.
 pub fn robust_noise<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {
-    let mut v: Vec<f32> = values.copied().filter(|v| v.is_finite()).collect();
+    let mut v: Vec<f32> = values.copied().filter(|v| v.is_finite() && *v != 0.0).collect();
     if v.is_empty() {
         return 0.0;
     }
@@ -158,6 +158,7 @@ mod tests {
     fn the_noise_ignores_blanks_and_sources() {
         let mut v: Vec<f32> = (0..1001).map(|i| (i as f32 - 500.0) / 500.0).collect();
         v.extend([f32::NAN, 1e6, 1e7]);
+        v.extend([0.0; 3000]);
         assert!((robust_noise(v.iter()) - 0.5 * 1.4826).abs() < 6e-3);
     }
 }

@@ -59,17 +59,19 @@ pub struct Start {
     pub model: Vec<Array2<f32>>,
     /// Residual of that model, Jy/beam.
     pub residual: Vec<Array2<f32>>,
+    /// Components that it took so far, counted towards `niter`.
+    pub n_iter: u64,
 }
 
 impl Start {
     /// An empty model and the dirty image.
     pub fn nothing(dirty: &Dirty) -> Start {
-        Start { model: dirty.image.iter().map(|i| Array2::zeros(i.dim())).collect(), residual: dirty.image.clone() }
+        Start { model: dirty.image.iter().map(|i| Array2::zeros(i.dim())).collect(), residual: dirty.image.clone(), n_iter: 0 }
     }
     /// A model whose residual is computed here.
-    pub fn model(model: Vec<Array2<f32>>, major: &dyn MajorCycle, notice: &dyn Reporter) -> Result<Start> {
+    pub fn model(model: Vec<Array2<f32>>, n_iter: u64, major: &dyn MajorCycle, notice: &dyn Reporter) -> Result<Start> {
         let residual = major.residual(&model, notice)?;
-        Ok(Start { model, residual })
+        Ok(Start { model, residual, n_iter })
     }
 }
 
@@ -195,7 +197,7 @@ impl<'a> State<'a> {
         let prepared: Vec<Option<(Cleaner, f64)>> = groups.par_iter().map(prepare).collect();
         let (cleaners, sidelobe) =
             prepared.into_iter().map(|p| p.map_or((None, 0.0), |(cleaner, sidelobe)| (Some(cleaner), sidelobe))).unzip();
-        let Start { model, residual } = start.unwrap_or_else(|| Start::nothing(dirty));
+        let Start { model, residual, n_iter } = start.unwrap_or_else(|| Start::nothing(dirty));
         let masks = match plan {
             MaskPlan::Fixed(masks) => (0..n_groups).map(|g| masks[g.min(masks.len() - 1)].clone()).collect(),
             MaskPlan::Auto { .. } => vec![Array2::from_elem(shape, false); n_groups],
@@ -212,7 +214,7 @@ impl<'a> State<'a> {
             residual,
             peak: Vec::new(),
             noise: Vec::new(),
-            n_iter: 0,
+            n_iter,
             cycle_threshold: 0.0,
             record: Vec::new(),
             best: None,
@@ -271,7 +273,7 @@ impl<'a> State<'a> {
         };
         let lowest = self.record.iter().map(|r| r.peak_jy).fold(f64::INFINITY, f64::min);
         if record.peak_jy <= lowest {
-            self.best = Some(Start { model: self.model.clone(), residual: self.residual.clone() });
+            self.best = Some(Start { model: self.model.clone(), residual: self.residual.clone(), n_iter: self.n_iter });
         }
         self.record.push(record);
     }

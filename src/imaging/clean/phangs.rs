@@ -111,7 +111,8 @@ pub fn clean_loop(
         if cleaned.stop == StopReason::Interrupted || k >= options.max_loops || (k >= options.min_loops && (settled || negative)) {
             return Ok(Stage { cleaned, record });
         }
-        state = Start { model: cleaned.model.clone(), residual: cleaned.residual.clone() };
+        // Each call counts its own iterations.
+        state = Start { model: cleaned.model.clone(), residual: cleaned.residual.clone(), n_iter: 0 };
     }
 }
 
@@ -170,9 +171,10 @@ fn with_neighbours(masks: &[Array2<bool>]) -> Vec<Array2<bool>> {
         .collect()
 }
 
-/// Standard deviation of what five rounds of Chauvenet's criterion leave, with the median deviation as scale.
+/// Standard deviation of what five rounds of Chauvenet's criterion leave, with the median deviation as scale; zeros, as mosaics
+/// have them beyond their pointings, do not count.
 pub fn chauvenet_noise(values: impl Iterator<Item = f32>) -> Option<f64> {
-    let mut v: Vec<f32> = values.filter(|v| v.is_finite()).collect();
+    let mut v: Vec<f32> = values.filter(|v| v.is_finite() && *v != 0.0).collect();
     for _ in 0..5 {
         if v.len() < 2 {
             return None;

@@ -119,7 +119,7 @@ fn a_start_model_is_taken_up() {
         &dirty,
         1,
         &MaskPlan::Fixed(vec![mask]),
-        Some(Start::model(vec![sky.clone()], &a, &Quiet::default()).unwrap()),
+        Some(Start::model(vec![sky.clone()], 0, &a, &Quiet::default()).unwrap()),
         &options,
         Choice::Chi2,
         &a,
@@ -146,4 +146,22 @@ fn the_convolver_and_the_sum_agree_on_psf_and_scale() {
             assert!((fast[[y, x]] - slow[[y, x]]).abs() < 1e-5);
         }
     }
+}
+
+/// An interrupted cleaning that goes on makes as many components in all as one that was not interrupted may.
+#[test]
+fn components_are_counted_over_restarts() {
+    let mut sky = Array2::zeros((64, 64));
+    sky[[30, 20]] = 1.0;
+    let (a, dirty) = case(64, &sky);
+    let everywhere = MaskPlan::Fixed(vec![Array2::from_elem((64, 64), true)]);
+    let options = |niter| CleanOptions { niter, gain: 0.05, cycleniter: Some(10), ..Default::default() };
+    let run = |niter, start| clean(&dirty, 1, &everywhere, start, &options(niter), Choice::Chi2, &a, &Quiet::default()).unwrap();
+    let first = run(20, None);
+    let n_iter = first.record.last().unwrap().n_iter;
+    let second = run(50, Some(Start::model(first.model, n_iter, &a, &Quiet::default()).unwrap()));
+    let whole = run(50, None);
+    assert_eq!((n_iter, second.record.last().unwrap().n_iter, second.stop), (20, 50, StopReason::Iterations));
+    let difference = second.model[0].iter().zip(&whole.model[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference < 1e-5, "{difference}");
 }

@@ -92,8 +92,22 @@ impl Stream {
 /// A keyword's value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Keyword {
+    /// True or false.
+    Bool(bool),
+    /// Integer.
+    Int(i32),
+    /// Unsigned integer.
+    UInt(u32),
     /// Single-precision number.
     Float(f32),
+    /// Double-precision number.
+    Double(f64),
+    /// List of integers.
+    Ints(Vec<i32>),
+    /// List of single-precision numbers.
+    Floats(Vec<f32>),
+    /// Array of double-precision numbers and its shape, first axis fastest.
+    Doubles(Vec<f64>, Vec<u32>),
     /// Text.
     Text(String),
     /// Array of texts.
@@ -115,9 +129,21 @@ impl Keyword {
         ("MEASINFO".to_string(), Keyword::Record(vec![("type".to_string(), text(kind)), ("Ref".to_string(), text(reference))]))
     }
 
+    /// A list of double-precision numbers.
+    pub fn doubles(values: &[f64]) -> Keyword {
+        Keyword::Doubles(values.to_vec(), vec![values.len() as u32])
+    }
+
     fn type_code(&self) -> i32 {
         match self {
+            Keyword::Bool(_) => 0,
+            Keyword::Int(_) => 5,
+            Keyword::UInt(_) => 6,
             Keyword::Float(_) => 7,
+            Keyword::Double(_) => 8,
+            Keyword::Ints(_) => 18,
+            Keyword::Floats(_) => 20,
+            Keyword::Doubles(..) => 21,
             Keyword::Text(_) => 11,
             Keyword::Table(_) => 12,
             Keyword::Texts(_) => 24,
@@ -133,9 +159,16 @@ pub fn record(s: &mut Stream, fields: &[(String, Keyword)]) {
         s.i32(VARIABLE);
         for (_, value) in fields {
             match value {
+                Keyword::Bool(v) => s.bool(*v),
+                Keyword::Int(v) => s.i32(*v),
+                Keyword::UInt(v) => s.u32(*v),
                 Keyword::Float(v) => s.f32(*v),
+                Keyword::Double(v) => s.u64(v.to_bits()),
+                Keyword::Ints(v) => array(s, "Array<Int>", &[v.len() as u32], v.iter(), |s, v| s.i32(*v)),
+                Keyword::Floats(v) => array(s, "Array<float>", &[v.len() as u32], v.iter(), |s, v| s.f32(*v)),
+                Keyword::Doubles(v, shape) => array(s, "Array<double>", shape, v.iter(), |s, v| s.u64(v.to_bits())),
                 Keyword::Text(v) => s.text(v),
-                Keyword::Texts(v) => texts(s, v),
+                Keyword::Texts(v) => array(s, "Array<String>", &[v.len() as u32], v.iter(), |s, v| s.text(v)),
                 // "././" is casacore's mark for: in the folder of this table.
                 Keyword::Table(v) => s.text(&format!("././{v}")),
                 Keyword::Record(v) => record(s, v),
@@ -155,7 +188,7 @@ fn description(s: &mut Stream, fields: &[(String, Keyword)]) {
             s.i32(value.type_code());
             match value {
                 Keyword::Record(_) => description(s, &[]), // described where its value stands
-                Keyword::Texts(_) => s.shape(&[-1]),
+                Keyword::Texts(_) | Keyword::Ints(_) | Keyword::Floats(_) | Keyword::Doubles(..) => s.shape(&[-1]),
                 Keyword::Table(_) => s.text(""),
                 _ => {}
             }
@@ -164,12 +197,18 @@ fn description(s: &mut Stream, fields: &[(String, Keyword)]) {
     });
 }
 
-fn texts(s: &mut Stream, values: &[String]) {
-    s.object("Array<String>", 3, |s| {
-        s.u32(1);
+fn array<'a, T: 'a>(
+    s: &mut Stream,
+    name: &str,
+    shape: &[u32],
+    values: impl ExactSizeIterator<Item = &'a T>,
+    put: impl Fn(&mut Stream, &'a T),
+) {
+    s.object(name, 3, |s| {
+        s.u32(shape.len() as u32);
+        shape.iter().for_each(|n| s.u32(*n));
         s.u32(values.len() as u32);
-        s.u32(values.len() as u32);
-        values.iter().for_each(|v| s.text(v));
+        values.for_each(|v| put(s, v));
     });
 }
 

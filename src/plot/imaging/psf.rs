@@ -43,7 +43,9 @@ impl Plot for PsfFigure {
         let map = self.psf.panel(ColorMap::Inferno, Norm::new(-0.2, 1.0, Stretch::Linear), "Response").title(&*self.title);
         let reach = self.psf.beam.map_or(f64::INFINITY, |b| 8.0 * b.major / unit_arcsec);
         let near = |points: Vec<[f64; 2]>| points.into_iter().filter(|p| p[0].abs() <= reach).collect::<Vec<_>>();
-        let mut panel = Panel::new(Axis::new(format!("Offset ({unit})")), Axis::new("Response").range(-0.3, 1.05))
+        // Room above the peak for the legend.
+        let response = Axis::new("Response").range(-0.3, 1.4);
+        let mut panel = Panel::new(Axis::new(format!("Offset ({unit})")), response)
             .title("Through the peak")
             .with(Rule::y(0.0).stroke(Stroke::new(Rgb::PALE, 1.0)))
             .with(Line::new(near(self.profile(true, unit_arcsec)), series_color(0)).key("east-west"))

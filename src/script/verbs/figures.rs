@@ -22,6 +22,14 @@ use super::align::Measured;
 /// The verbs of this group.
 pub static VERBS: &[&Verb] = &[&PLOT_UV_OVERLAP, &PLOT_SHIFTS, &PLOT_UV_PROFILE, &PLOT_COMMON_SKY];
 
+crate::options! {
+    /// Options of a figure with a headline.
+    pub struct TitleOptions {
+        /// Headline.
+        [""] title: String = String::new(),
+    }
+}
+
 /// Writes a figure into the project and tells the run.
 pub fn show(call: &Call, work: &Work, i_file: usize, figure: &impl Plot) -> Result<Value> {
     let path = call.path_out(i_file)?;

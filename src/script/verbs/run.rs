@@ -50,6 +50,9 @@ fn param(call: &Call, _: &Work) -> Result<Value> {
             let path = std::path::Path::new(path.split_once('#').map_or(path, |(p, _)| p));
             match options.path.as_deref() {
                 Some("out") => call.context.sandbox.declare_write(path),
+                // A text that names no file opens nothing.
+                Some("in?") if !path.is_absolute() => {}
+                Some("prefix") => call.context.sandbox.declare_prefix(path),
                 _ => call.context.sandbox.declare_read(path),
             }
         }

@@ -68,7 +68,7 @@ static KEPLERIAN_DISK: Verb = Verb {
     }],
     check: check_options::<DiskOptions>,
     run: |call, _| {
-        let spots = keplerian_disk(&call.options::<DiskOptions>()?);
+        let spots = keplerian_disk(&call.options::<DiskOptions>()?)?;
         serde_json::to_value(spots).map_err(|e| Error::internal(format!("components: {e}")))
     },
     ..Verb::EMPTY

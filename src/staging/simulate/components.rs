@@ -4,8 +4,9 @@ use std::f64::consts::{PI, TAU};
 
 use num_complex::Complex64;
 
+use crate::error::{Error, Result};
 use crate::options;
-use crate::units::{Angle, C_M_S, Flux, Velocity};
+use crate::units::{ARCSEC, Angle, C_M_S, Flux, GM_SUN_PER_AU, Velocity};
 
 /// One component of a simulated sky, placed relative to the centre of the source.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -106,18 +107,20 @@ options! {
     }
 }
 
+/// Spots of a disk at most: a simulation evaluates each of them for each visibility.
+const MAX_SPOTS: f64 = 20_000.0;
+
 /// The disk as spots of constant surface brightness on rings, each with the velocity of its place.
-pub fn keplerian_disk(o: &DiskOptions) -> Vec<SkyComponent> {
-    const GM_SUN_PER_AU: f64 = 887.127; // (km/s)²
-    let step = o.spacing.max(0.1) * o.spot.0.max(1e-9);
-    let n_rings = ((o.r_max.0 - o.r_min.0) / step).floor().max(0.0) as usize + 1;
+pub fn keplerian_disk(o: &DiskOptions) -> Result<Vec<SkyComponent>> {
+    let step = o.step()?;
+    let n_rings = ((o.r_max.0 - o.r_min.0) / step).floor() as usize + 1;
     let ((sin_pa, cos_pa), (sin_i, cos_i)) = (o.pa.0.sin_cos(), o.inclination.0.sin_cos());
     let mut spots = Vec::new();
-    for ring in 0..n_rings.min(200) {
+    for ring in 0..n_rings {
         let r = o.r_min.0 + ring as f64 * step;
-        let speed = (GM_SUN_PER_AU * o.mass / (r / crate::units::ARCSEC * o.distance)).sqrt() * sin_i.abs();
+        let speed = (GM_SUN_PER_AU * o.mass / (r / ARCSEC * o.distance)).sqrt() * sin_i.abs();
         let n = (TAU * r / step).ceil().max(1.0) as usize;
-        for i in 0..n.min(2000) {
+        for i in 0..n {
             let (s, c) = (TAU * (i as f64 + 0.5 * (ring % 2) as f64) / n as f64).sin_cos();
             let (along, across) = (r * c, r * s * cos_i);
             spots.push(SkyComponent {
@@ -136,7 +139,35 @@ pub fn keplerian_disk(o: &DiskOptions) -> Vec<SkyComponent> {
     }
     let total: f64 = spots.iter().map(|s| s.flux.0).sum();
     spots.iter_mut().for_each(|s| s.flux.0 *= o.flux.0 / total);
-    spots
+    Ok(spots)
+}
+
+impl DiskOptions {
+    /// Distance between spots, rad, for a disk that can be: positive sizes, and a bearable number of spots.
+    fn step(&self) -> Result<f64> {
+        let positive =
+            [("mass", self.mass), ("distance", self.distance), ("spot", self.spot.0), ("spacing", self.spacing), ("r_min", self.r_min.0)];
+        if let Some((name, value)) = positive.into_iter().find(|(_, v)| !(*v > 0.0)) {
+            return Err(Error::user(format!("`{name}` of the disk is {value}; expected a value above 0")));
+        }
+        if !(self.r_max.0 >= self.r_min.0) {
+            return Err(Error::user(format!("`r_max` of the disk is {}; expected at least `r_min`, {}", self.r_max, self.r_min)));
+        }
+        let step = self.spacing * self.spot.0;
+        let spots = PI * (self.r_max.0.powi(2) - self.r_min.0.powi(2)) / (step * step) + TAU * self.r_max.0 / step;
+        if spots > MAX_SPOTS {
+            return Err(Error::user(format!(
+                "the disk would consist of {spots:.0} spots of {}; at most {MAX_SPOTS:.0} can be simulated",
+                self.spot
+            ))
+            .hint(format!(
+                "raise spot: a disk out to {} takes spots of {:.3}arcsec or more",
+                self.r_max,
+                self.spot.arcsec() * (spots / MAX_SPOTS).sqrt()
+            )));
+        }
+        Ok(step)
+    }
 }
 
 /// Components prepared for many visibilities.
@@ -246,7 +277,19 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::ARCSEC;
+
+    #[test]
+    fn a_disk_of_too_many_spots_is_refused_with_a_size_that_will_do() {
+        let fine = DiskOptions { spot: Angle(0.001 * ARCSEC), ..DiskOptions::default() };
+        let e = keplerian_disk(&fine).unwrap_err();
+        assert!(e.message.contains("spots of 0.001arcsec; at most 20000"), "{}", e.message);
+        assert!(keplerian_disk(&DiskOptions { r_min: Angle(0.0), ..DiskOptions::default() }).is_err());
+        let spots = keplerian_disk(&DiskOptions::default()).unwrap();
+        assert!((spots.iter().map(|s| s.flux.0).sum::<f64>() - 4.0).abs() < 1e-9);
+        // 0.5 arcsec at 140 pc is 70 au: the earth's speed times sqrt(1.5/70), times sin 40 deg, on the major axis.
+        let fastest = spots.iter().map(|s| (s.velocity.unwrap().0 - 6.0).abs()).fold(0.0, f64::max);
+        assert!((fastest - 29.78 * (1.5f64 / 35.0).sqrt() * 40f64.to_radians().sin()).abs() < 0.03, "{fastest}");
+    }
 
     /// The closed form is the sum over the points of which the ring consists.
     #[test]

@@ -9,28 +9,42 @@ use crate::data::{Beam, Cube};
 use crate::error::{Error, Result};
 use crate::fits::{ReadOptions, read_cube};
 use crate::imaging::{psf_sidelobes, robust_noise};
-use crate::notice::Reporter;
 use crate::options;
 use crate::options::Options;
 use crate::plot::imaging::{ConvergenceFigure, CycleState, PsfFigure, ResidualFigure, SkyFigure};
+use crate::plot::products::reference_note;
 use crate::plot::{SkyImage, mark};
-use crate::script::verb::{Effects, Example, Input, InputKind, Verb, check_options, defaults};
+use crate::script::verb::{
+    Call, Effects, Example, Input, InputKind, OptionGroups, Verb, Work, check_groups, check_options, defaults, defaults_groups,
+};
 use crate::script::verbs::figures::show;
 use crate::units::{ARCSEC, Angle, List};
 
 options! {
     /// What of an image is shown.
-    pub struct PlotImageOptions {
+    pub struct ViewOptions {
         /// Title; the name of the file by default.
         [""] title: String = String::new(),
         /// Side of the part around the middle that is shown; automatic is all of it.
         ["arcsec"] size: Option<Angle> = None,
         /// Channel of a cube, from 0; automatic is the one with the brightest pixel.
         ["1"] channel: Option<usize> = None,
+    }
+}
+
+options! {
+    /// The noise that an image is drawn with.
+    pub struct NoiseOptions {
+        /// Noise; automatic is measured (median deviation).
+        ["Jy/beam"] noise: Option<f64> = None,
+    }
+}
+
+options! {
+    /// Contours of an image.
+    pub struct ContourOptions {
         /// Contours at these multiples of the noise.
         ["1"] contours: List<f64> = List(vec![]),
-        /// Noise, Jy/beam; automatic is measured (median deviation).
-        ["Jy/beam"] noise: Option<f64> = None,
     }
 }
 
@@ -48,13 +62,16 @@ const FILE_AND_PNG: &[Input] =
     &[Input::new("file", InputKind::FileIn, "FITS image or cube."), Input::new("png", InputKind::FileOut, "PNG file.")];
 const RETURNS: &str = "`figure`: its path; `alt`: what it shows, in words";
 
+type ImageGroups = (ViewOptions, NoiseOptions, ContourOptions);
+type ResidualGroups = (ViewOptions, NoiseOptions);
+
 pub static PLOT_IMAGE: Verb = Verb {
     name: "plot_image",
     group: "Figures",
     summary: "Shows an image with its beam, contours and color bar.",
     inputs: FILE_AND_PNG,
-    options: &[PlotImageOptions::PARAMS],
-    defaults: defaults::<PlotImageOptions>,
+    options: ImageGroups::PARAMS,
+    defaults: defaults_groups::<ImageGroups>,
     returns: RETURNS,
     effects: Effects::Shows,
     examples: &[Example {
@@ -63,15 +80,14 @@ pub static PLOT_IMAGE: Verb = Verb {
         result: "image.png",
         tolerance: 0.0,
     }],
-    check: check_options::<PlotImageOptions>,
+    check: check_groups::<ImageGroups>,
     run: |call, work| {
-        let options = call.options::<PlotImageOptions>()?;
-        let shown = Shown::read(&call.path_in(0)?, options.channel, options.size, work.notice)?;
-        let noise = options.noise.unwrap_or_else(|| robust_noise(shown.whole.iter()));
+        let shown = Shown::of(call, work)?;
+        let noise = shown.noise(call)?;
         let label = (shown.unit != "Jy/beam")
             .then(|| if shown.unit.is_empty() { "Value".to_string() } else { format!("Intensity ({})", shown.unit) });
-        let title = if options.title.is_empty() { shown.name } else { options.title };
-        show(call, work, 1, &SkyFigure { sky: shown.sky, title, levels: options.contours.0, noise, label })
+        let levels = call.options::<ContourOptions>()?.contours.0;
+        show(call, work, 1, &SkyFigure { sky: shown.sky, title: format!("{}   {}", shown.title, shown.reference), levels, noise, label })
     },
     ..Verb::EMPTY
 };
@@ -81,8 +97,8 @@ pub static PLOT_PSF: Verb = Verb {
     group: "Figures",
     summary: "Shows a PSF: its map, profiles through the peak with the fitted beam, and its largest sidelobe.",
     inputs: FILE_AND_PNG,
-    options: &[PlotImageOptions::PARAMS],
-    defaults: defaults::<PlotImageOptions>,
+    options: &[ViewOptions::PARAMS],
+    defaults: defaults::<ViewOptions>,
     returns: RETURNS,
     effects: Effects::Shows,
     examples: &[Example {
@@ -91,13 +107,11 @@ pub static PLOT_PSF: Verb = Verb {
         result: "psf.png",
         tolerance: 0.0,
     }],
-    check: check_options::<PlotImageOptions>,
+    check: check_options::<ViewOptions>,
     run: |call, work| {
-        let options = call.options::<PlotImageOptions>()?;
-        let shown = Shown::read(&call.path_in(0)?, options.channel, options.size, work.notice)?;
+        let shown = Shown::of(call, work)?;
         let (high, low) = psf_sidelobes(shown.whole.view());
-        let title = if options.title.is_empty() { shown.name } else { options.title };
-        show(call, work, 1, &PsfFigure { psf: shown.sky, title, sidelobes: [high, low] })
+        show(call, work, 1, &PsfFigure { psf: shown.sky, title: shown.title, sidelobes: [high, low] })
     },
     ..Verb::EMPTY
 };
@@ -107,8 +121,8 @@ pub static PLOT_RESIDUAL: Verb = Verb {
     group: "Figures",
     summary: "Shows a residual image and the histogram of its values against a Gaussian of its noise.",
     inputs: FILE_AND_PNG,
-    options: &[PlotImageOptions::PARAMS],
-    defaults: defaults::<PlotImageOptions>,
+    options: ResidualGroups::PARAMS,
+    defaults: defaults_groups::<ResidualGroups>,
     returns: RETURNS,
     effects: Effects::Shows,
     examples: &[Example {
@@ -117,13 +131,11 @@ pub static PLOT_RESIDUAL: Verb = Verb {
         result: "residual.png",
         tolerance: 0.0,
     }],
-    check: check_options::<PlotImageOptions>,
+    check: check_groups::<ResidualGroups>,
     run: |call, work| {
-        let options = call.options::<PlotImageOptions>()?;
-        let shown = Shown::read(&call.path_in(0)?, options.channel, options.size, work.notice)?;
-        let noise = options.noise.unwrap_or_else(|| robust_noise(shown.whole.iter()));
-        let title = if options.title.is_empty() { shown.name } else { options.title };
-        show(call, work, 1, &ResidualFigure { residual: shown.sky, title, noise })
+        let shown = Shown::of(call, work)?;
+        let noise = shown.noise(call)?;
+        show(call, work, 1, &ResidualFigure { residual: shown.sky, title: shown.title, noise })
     },
     ..Verb::EMPTY
 };
@@ -170,19 +182,30 @@ struct Shown {
     /// The plane before it was cut.
     whole: ndarray::Array2<f32>,
     unit: String,
-    name: String,
+    title: String,
+    /// What the offsets count from.
+    reference: String,
 }
 
 impl Shown {
-    fn read(path: &Path, channel: Option<usize>, size: Option<Angle>, notice: &dyn Reporter) -> Result<Shown> {
-        let cube = read_cube(path, &ReadOptions::default(), notice)?;
+    /// What the first input and the [`ViewOptions`] of a call mean.
+    fn of(call: &Call, work: &Work) -> Result<Shown> {
+        let (path, view) = (&call.path_in(0)?, call.options::<ViewOptions>()?);
+        let cube = read_cube(path, &ReadOptions::default(), work.notice)?;
         let n_chan = cube.info().n_chan();
-        let channel = channel.unwrap_or_else(|| brightest(&cube));
+        let channel = view.channel.unwrap_or_else(|| brightest(&cube));
         if channel >= n_chan {
             return Err(Error::user(format!("channel {channel} is not among the {n_chan} of the cube")).at(path));
         }
         let whole = cube.data().slice(s![channel, .., ..]).to_owned();
-        Ok(Shown { sky: sky_image(&cube, channel, size), whole, unit: cube.info().unit.to_string(), name: file_name(path) })
+        let title = if view.title.is_empty() { file_name(path) } else { view.title };
+        let (unit, reference) = (cube.info().unit.to_string(), reference_note(&cube.channel(channel)?));
+        Ok(Shown { sky: sky_image(&cube, channel, view.size), whole, unit, title, reference })
+    }
+
+    /// The noise that the call gives, or that of the plane.
+    fn noise(&self, call: &Call) -> Result<f64> {
+        Ok(call.options::<NoiseOptions>()?.noise.unwrap_or_else(|| robust_noise(self.whole.iter())))
     }
 }
 

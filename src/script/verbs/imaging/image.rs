@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
 use crate::data::{Beam, CardValue};
 use crate::error::{Error, Result};
 use crate::fits::read_header;
-use crate::imaging::{AutoMaskOptions, CleanOptions, ImageOptions, Imaged, Unfinished, image, robust_noise};
+use crate::imaging::{
+    AutoMaskOptions, CleanOptions, Deconvolver, ImageOptions, Imaged, StartModel, Unfinished, image, makes_mosaic, robust_noise,
+};
 use crate::ms::select::Selection;
 use crate::notice::{Reporter, Warning};
 use crate::script::value::record;
@@ -29,7 +30,7 @@ pub static IMAGE: Verb = Verb {
     details: "Total intensity of all sets together, without joining them. With niter 0 (the default) the image is the dirty image. Writes \
               PREFIX.psf, .dirty, .model, .residual, .image, .pb, .image.pbcor and .mask, each with `.fits`, all or none; mtmfs adds .tt0, .tt1 \
               and .alpha, mosaics .weight, `jvm` .JvMcorr.image and .JvMcorr_lowres.image, whose noise is scaled as well: they are no measure \
-              of sensitivity (Casassus & Cárcamo 2022).",
+              of sensitivity (Casassus & Cárcamo 2022); `casa` each of them as a CASA image without the ending `.fits`.",
     inputs: &[
         Input::new("sets", InputKind::MsList, "The sets."),
         Input::new("prefix", InputKind::PrefixOut, "Beginning of the names of the images."),
@@ -56,28 +57,36 @@ pub static IMAGE: Verb = Verb {
         },
     ],
     see: "Högbom 1974, A&AS 15, 417; Clark 1980, A&A 89, 377; Cornwell 2008, IEEE JSTSP 2, 793; Rau & Cornwell 2011, A&A 532, A71; docs/conventions.md",
+    version: 2,
     check: check_groups::<Groups>,
     files,
     run,
     ..Verb::EMPTY
 };
 
-fn files(call: &Call) -> Result<Files> {
+/// Files of an image: whether it will be a mosaic, with weights, its sets say.
+pub fn files(call: &Call) -> Result<Files> {
     let prefix = call.path_out(1)?;
     let options = call.options::<ImageOptions>()?;
-    let writes = products::endings(&options).iter().map(|e| products::path(&prefix, e)).collect();
+    // What is wrong with the sets is said when they are imaged; in a dry run they may not be there yet.
+    let mosaic = || makes_mosaic(&pointings(call)?.inputs(), &options);
+    let writes = products::paths(&prefix, &options, mosaic().unwrap_or(false));
     Ok(Files { reads: mask::files(call, &call.options::<MaskOptions>()?)?, writes })
+}
+
+/// What the sets and the selection of a call mean.
+pub fn pointings(call: &Call) -> Result<Pointings> {
+    Pointings::open(&SetArg::list(call.context, call.list(0))?, &call.options::<Selection>()?)
 }
 
 fn run(call: &Call, work: &Work) -> Result<Value> {
     let options = call.options::<ImageOptions>()?;
     let mask_options = call.options::<MaskOptions>()?;
-    let sets = SetArg::list(call.context, call.list(0))?;
-    let pointings = Pointings::open(&sets, &call.options::<Selection>()?)?;
+    let pointings = pointings(call)?;
     let mask = mask::choice(call, &mask_options, call.options::<AutoMaskOptions>()?, work.notice)?;
     let resume = Resume::new(call, work)?;
     let start = match mask::start_model(call, &mask_options, work.notice)? {
-        Some(model) => Some(model),
+        Some(planes) => Some(StartModel { planes, n_iter: 0 }),
         None => resume.model(work.notice)?,
     };
     let keep = |unfinished: &Unfinished| resume.keep(unfinished, &pointings);
@@ -96,39 +105,45 @@ pub struct Resume {
 
 /// Card that holds the key of the step.
 const KEY_CARD: &str = "STEPKEY";
+/// Card that holds the components that the model took.
+const N_ITER_CARD: &str = "NITERDON";
 
 impl Resume {
     pub fn new(call: &Call, work: &Work) -> Result<Resume> {
-        let path = products::path(&call.path_out(1)?, "unfinished.model");
+        let terms = call.options::<ImageOptions>()?.deconvolver == Deconvolver::Mtmfs;
+        let path = products::path(&call.path_out(1)?, if terms { "unfinished.model.tt0" } else { "unfinished.model" });
         Ok(Resume { path, key: work.step.map(|s| s.key().to_string()).unwrap_or_default() })
     }
 
     /// The model of an interrupted run of the same step, if there is one.
-    pub fn model(&self, notice: &dyn Reporter) -> Result<Option<Vec<Array2<f32>>>> {
+    pub fn model(&self, notice: &dyn Reporter) -> Result<Option<StartModel>> {
         if self.key.is_empty() || !self.path.is_file() {
             return Ok(None);
         }
-        if read_header(&self.path, None)?.text(KEY_CARD).map(str::trim) != Some(self.key.as_str()) {
+        let header = read_header(&self.path, None)?;
+        if header.text(KEY_CARD).map(str::trim) != Some(self.key.as_str()) {
             return Ok(None);
         }
+        let n_iter = header.number(N_ITER_CARD).map_or(0, |n| n.max(0.0) as u64);
         let message = format!("going on from the model of an interrupted run, {}", self.path.display());
         notice.warn(Warning::new("image-resumed", message).hint("delete the file to begin anew"));
-        mask::planes(&self.path, notice).map(Some)
+        Ok(Some(StartModel { planes: mask::model_planes(&self.path, notice)?, n_iter }))
     }
 
     /// Writes the model of an interrupted run.
     pub fn keep(&self, unfinished: &Unfinished, pointings: &Pointings) -> Result<()> {
         let mut meta = pointings.meta();
         meta.set(KEY_CARD, CardValue::Text(self.key.clone()), "");
+        meta.set(N_ITER_CARD, CardValue::Int(unfinished.n_iter as i64), "");
         let header = Header { sky: unfinished.sky, spectral: &unfinished.spectral, meta: &meta };
         products::write_model(&self.path, unfinished.model, &header)
     }
 
     /// Removes the model of an interrupted run once the image is there.
     pub fn done(&self) {
-        if self.path.is_file() {
+        for path in mask::term_files(&self.path).into_iter().filter(|p| p.is_file()) {
             // What is left behind is not taken up again: its step is done.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -140,7 +155,7 @@ pub fn write(call: &Call, work: &Work, pointings: &Pointings, imaged: &Imaged, o
         meta.add_history(step.history());
     }
     let header = Header { sky: &imaged.sky, spectral: &imaged.spectral, meta: &meta };
-    let written = products::write(&call.path_out(1)?, &products::products(imaged, options), &header)?;
+    let written = products::write(&call.path_out(1)?, &products::products(imaged, options), &header, options.casa)?;
     let mut files = Map::new();
     for (ending, path) in written {
         if let Some(step) = work.step {

@@ -1,6 +1,6 @@
 //! Masks and start models as scripts name them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis};
 
@@ -16,7 +16,7 @@ options! {
     pub struct MaskOptions {
         /// Nothing for everywhere; a region (CRTF or DS9, `circle[[256pix, 256pix], 85pix]`), a file of regions (`.crtf`, `.reg`), a FITS mask, which is brought to the pixels and velocities of the image; `pb:0.3` for where the primary beam is above a level; `auto-multithresh`; `snr:4,2` for where the dirty image is above 4 noises and around that above 2.
         [""] mask: String = String::new(),
-        /// FITS file of a model to go on from, `PREFIX.model.fits` of an earlier image of the same pixels.
+        /// FITS file of a model to go on from, `PREFIX.model.fits` of an earlier image of the same pixels, or `PREFIX.model.tt0.fits` with its further Taylor terms beside it.
         [""] start_model: String = String::new(),
     }
 }
@@ -69,7 +69,7 @@ pub fn files(call: &Call, options: &MaskOptions) -> Result<Vec<PathBuf>> {
         _ => vec![],
     };
     if !options.start_model.is_empty() {
-        out.push(call.context.sandbox.readable(&options.start_model)?);
+        out.extend(term_files(&call.context.sandbox.readable(&options.start_model)?));
     }
     Ok(out)
 }
@@ -92,11 +92,26 @@ pub fn start_model(call: &Call, options: &MaskOptions, notice: &dyn Reporter) ->
     if options.start_model.is_empty() {
         return Ok(None);
     }
-    planes(&call.context.sandbox.readable(&options.start_model)?, notice).map(Some)
+    model_planes(&call.context.sandbox.readable(&options.start_model)?, notice).map(Some)
+}
+
+/// Planes of a model, and of the Taylor terms beside it.
+pub fn model_planes(path: &Path, notice: &dyn Reporter) -> Result<Vec<Array2<f32>>> {
+    let files = term_files(path).into_iter().map(|file| planes(&file, notice)).collect::<Result<Vec<_>>>()?;
+    Ok(files.into_iter().flatten().collect())
+}
+
+/// `a.model.tt0.fits` with `a.model.tt1.fits` and so on; any other file alone.
+pub fn term_files(path: &Path) -> Vec<PathBuf> {
+    let name = path.to_string_lossy();
+    let further =
+        |root: &str| -> Vec<PathBuf> { (1..4).map(|t| PathBuf::from(format!("{root}.tt{t}.fits"))).take_while(|p| p.is_file()).collect() };
+    let further = name.strip_suffix(".tt0.fits").map_or_else(Vec::new, further);
+    std::iter::once(path.to_path_buf()).chain(further).collect()
 }
 
 /// All planes of a FITS file.
-pub fn planes(path: &std::path::Path, notice: &dyn Reporter) -> Result<Vec<Array2<f32>>> {
+pub fn planes(path: &Path, notice: &dyn Reporter) -> Result<Vec<Array2<f32>>> {
     let cube = read_cube(path, &ReadOptions::default(), notice)?;
     Ok(cube.data().axis_iter(Axis(0)).map(|p| p.to_owned()).collect())
 }

@@ -3,15 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::imaging::{AutoMaskOptions, ImageOptions, LoopRecord, PhangsOptions, Unfinished, phangs_image};
+use crate::imaging::{AutoMaskOptions, ImageOptions, LoopRecord, PhangsOptions, StartModel, Unfinished, phangs_image};
 use crate::ms::select::Selection;
-use crate::script::verb::{Call, Effects, Example, Files, Input, InputKind, OptionGroups, Verb, Work, check_groups, defaults_groups};
-use crate::script::verbs::SetArg;
+use crate::script::verb::{Call, Effects, Example, Input, InputKind, OptionGroups, Verb, Work, check_groups, defaults_groups};
 
 use super::image::{self, Resume};
 use super::mask::{self, MaskOptions};
-use super::open::Pointings;
-use super::products;
 
 type Groups = (ImageOptions, PhangsOptions, MaskOptions, Selection);
 
@@ -39,26 +36,24 @@ pub static IMAGE_PHANGS: Verb = Verb {
         tolerance: 0.0,
     }],
     see: "Leroy et al. 2021, ApJS 255, 19",
+    version: 2,
     check: check_groups::<Groups>,
-    files,
+    files: image::files,
     run,
     ..Verb::EMPTY
 };
 
-fn files(call: &Call) -> Result<Files> {
-    let prefix = call.path_out(1)?;
-    let writes = products::endings(&call.options::<ImageOptions>()?).iter().map(|e| products::path(&prefix, e)).collect();
-    Ok(Files { reads: mask::files(call, &call.options::<MaskOptions>()?)?, writes })
-}
-
 fn run(call: &Call, work: &Work) -> Result<Value> {
     let options = call.options::<ImageOptions>()?;
-    let sets = SetArg::list(call.context, call.list(0))?;
-    let pointings = Pointings::open(&sets, &call.options::<Selection>()?)?;
+    let pointings = image::pointings(call)?;
     let mask = mask::choice(call, &call.options::<MaskOptions>()?, AutoMaskOptions::default(), work.notice)?;
     let resume = Resume::new(call, work)?;
+    let start = match mask::start_model(call, &call.options::<MaskOptions>()?, work.notice)? {
+        Some(planes) => Some(StartModel { planes, n_iter: 0 }),
+        None => resume.model(work.notice)?,
+    };
     let keep = |unfinished: &Unfinished| resume.keep(unfinished, &pointings);
-    let made = phangs_image(&pointings.inputs(), &options, &call.options::<PhangsOptions>()?, &mask, &keep, work.notice)?;
+    let made = phangs_image(&pointings.inputs(), &options, &call.options::<PhangsOptions>()?, &mask, start, &keep, work.notice)?;
     let files = image::write(call, work, &pointings, &made.imaged, &options)?;
     resume.done();
     let mut value = image::summary(&made.imaged, files)?;

@@ -16,12 +16,12 @@ use crate::ms::{HistoryEntry, rewrite_visibilities};
 use crate::notice::Reporter;
 use crate::options;
 use crate::options::Options;
-use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, defaults};
+use crate::script::verb::{Call, Effects, Example, Files, Input, InputKind, Verb, Work, check_options, defaults};
 use crate::script::verbs::SetArg;
 use crate::script::verbs::data::set_record;
 use crate::sky::SpectralFrame;
 
-use super::mask::planes;
+use super::mask::{model_planes, term_files};
 use super::open::Pointings;
 
 /// What becomes of the visibilities.
@@ -55,7 +55,8 @@ pub static PREDICT: Verb = Verb {
     name: "predict",
     group: "Imaging",
     summary: "Writes a copy of a set with the visibilities of a model: in MODEL_DATA, or subtracted from the data.",
-    details: "The model is a FITS image or cube in Jy/pixel, `PREFIX.model.fits` of `image`; between the channels of a cube visibilities are \
+    details: "The model is a FITS image or cube in Jy/pixel, `PREFIX.model.fits` of `image`, or `PREFIX.model.tt0.fits` with its further \
+              Taylor terms beside it; between the channels of a cube visibilities are \
               interpolated, beyond its ends they are 0. The w-term counts. A model of flat noise is seen without the primary beam.",
     inputs: &[
         Input::new("ms", InputKind::Ms, "The set."),
@@ -75,9 +76,15 @@ pub static PREDICT: Verb = Verb {
         tolerance: 0.0,
     }],
     check: check_options::<PredictOptions>,
+    files: model_files,
     run,
     ..Verb::EMPTY
 };
+
+/// The further terms of a model are read too.
+pub fn model_files(call: &Call) -> Result<Files> {
+    Ok(Files { reads: term_files(&call.path_in(1)?).split_off(1), writes: vec![] })
+}
 
 fn run(call: &Call, work: &Work) -> Result<serde_json::Value> {
     let options = call.options::<PredictOptions>()?;
@@ -143,5 +150,7 @@ pub fn read_model(path: &Path, notice: &dyn Reporter) -> Result<Model> {
     let geometry =
         Geometry { nx: info.nx(), ny: info.ny(), cell_rad: info.sky().cell_rad().0, center: (keys.crpix[0] - 1.0, keys.crpix[1] - 1.0) };
     let frame = spectral.frame().unwrap_or(SpectralFrame::Lsrk);
-    Ok(Model { planes: planes(path, notice)?, geometry, center: info.sky().center(), frame, channels })
+    let planes = model_planes(path, notice)?;
+    let taylor_hz = if channels.is_none() && planes.len() > 1 { Some(spectral.freq_hz(0.0)?) } else { None };
+    Ok(Model { taylor_hz, planes, geometry, center: info.sky().center(), frame, channels })
 }

@@ -7,7 +7,8 @@ use ndarray::Array2;
 use crate::data::{Beam, Beams, CardValue, CubeInfo, CubeSink, Meta, Unit};
 use crate::error::{Error, Result};
 use crate::fits::CubeWriter;
-use crate::imaging::{Deconvolver, GridderName, ImageOptions, Imaged};
+use crate::imaging::{Deconvolver, ImageOptions, Imaged};
+use crate::ms::CasaImageWriter;
 use crate::sky::{Celestial, SpectralAxis};
 
 /// One file: its ending, its planes, and what its header says of them.
@@ -27,8 +28,8 @@ const ALWAYS: [&str; 8] = ["psf", "dirty", "model", "residual", "image", "pb", "
 /// Endings of the files with the correction of Jorsater & van Moorsel.
 const JVM: [&str; 4] = ["JvMcorr.image", "JvMcorr.image.pbcor", "JvMcorr_lowres.image", "JvMcorr_lowres.image.pbcor"];
 
-/// Endings that are known before the image is made.
-pub fn endings(options: &ImageOptions) -> Vec<String> {
+/// Endings of the files of an image; `mosaic` where it will be one.
+pub fn endings(options: &ImageOptions, mosaic: bool) -> Vec<String> {
     let mut out: Vec<String> = ALWAYS.iter().map(|e| e.to_string()).collect();
     if options.deconvolver == Deconvolver::Mtmfs {
         let terms = |name: &str, n: usize| (0..n).map(move |t| format!("{name}.tt{t}")).collect::<Vec<_>>();
@@ -40,7 +41,7 @@ pub fn endings(options: &ImageOptions) -> Vec<String> {
             out.push("alpha".into());
         }
     }
-    if options.gridder == GridderName::Mosaic {
+    if mosaic {
         out.push("weight".into());
     }
     if options.jvm {
@@ -134,6 +135,18 @@ fn taylor_terms(imaged: &Imaged, options: &ImageOptions, restored: &Beams, fitte
     out
 }
 
+/// `PREFIX.image`, the CASA image beside `PREFIX.image.fits`.
+fn casa_path(fits: &Path) -> PathBuf {
+    fits.with_extension("")
+}
+
+/// Paths of all files and folders that an image will have.
+pub fn paths(prefix: &Path, options: &ImageOptions, mosaic: bool) -> Vec<PathBuf> {
+    let files: Vec<PathBuf> = endings(options, mosaic).iter().map(|e| path(prefix, e)).collect();
+    let folders = if options.casa { files.iter().map(|f| casa_path(f)).collect() } else { vec![] };
+    [files, folders].concat()
+}
+
 /// What all files share.
 pub struct Header<'a> {
     /// Pixels on the sky.
@@ -144,8 +157,9 @@ pub struct Header<'a> {
     pub meta: &'a Meta,
 }
 
-/// Writes all files under temporary names beside their own and then renames them; returns their paths.
-pub fn write(prefix: &Path, products: &[Product], header: &Header) -> Result<Vec<(String, PathBuf)>> {
+/// Writes all files, and CASA images beside them if asked for, under temporary names beside their own and then renames them;
+/// returns the paths of the files.
+pub fn write(prefix: &Path, products: &[Product], header: &Header, casa: bool) -> Result<Vec<(String, PathBuf)>> {
     let folder = prefix.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of the images", folder, e))?;
     let name = prefix.file_name().ok_or_else(|| Error::user("the prefix of the images has no name").at(prefix))?;
@@ -153,44 +167,75 @@ pub fn write(prefix: &Path, products: &[Product], header: &Header) -> Result<Vec
     let unfinished = tempfile::Builder::new().prefix(&marker).tempdir_in(folder).map_err(|e| Error::io("create the images", folder, e))?;
     let draft = unfinished.path().join(name);
     for product in products {
-        write_one(&path(&draft, &product.ending), product, header).map_err(|e| Error { path: Some(path(prefix, &product.ending)), ..e })?;
+        let (from, to) = (path(&draft, &product.ending), path(prefix, &product.ending));
+        write_one(&from, product, header).map_err(|e| Error { path: Some(to.clone()), ..e })?;
+        if casa {
+            let planes = |info: &CubeInfo| put_planes(CasaImageWriter::create(&casa_path(&from), info)?, info, product)?.finish();
+            product.info(header).and_then(|info| planes(&info)).map_err(|e| Error { path: Some(casa_path(&to)), ..e })?;
+        }
     }
     let mut out = Vec::new();
     for product in products {
         let (from, to) = (path(&draft, &product.ending), path(prefix, &product.ending));
+        if casa {
+            publish_folder(&casa_path(&from), &casa_path(&to))?;
+        }
         std::fs::rename(&from, &to).map_err(|e| Error::io("give the image its name", &to, e))?;
         out.push((product.ending.clone(), to));
     }
     Ok(out)
 }
 
-/// Writes a model alone.
+/// Gives a folder its name, in the place of one that may be overwritten.
+fn publish_folder(from: &Path, to: &Path) -> Result<()> {
+    if to.is_dir() {
+        std::fs::remove_dir_all(to).map_err(|e| Error::io("replace the CASA image", to, e))?;
+    }
+    std::fs::rename(from, to).map_err(|e| Error::io("give the image its name", to, e))
+}
+
+/// Writes a model alone: a cube, or a file for each Taylor term where `path` ends in `.tt0.fits`.
 pub fn write_model(path: &Path, planes: &[Array2<f32>], header: &Header) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of the images", folder, e))?;
     }
-    if path.exists() {
-        std::fs::remove_file(path).map_err(|e| Error::io("replace the model of an interrupted run", path, e))?;
+    let name = path.to_string_lossy();
+    let root = name.strip_suffix(".tt0.fits").unwrap_or(&name);
+    let files = planes.chunks(header.spectral.n_chan().max(1)).enumerate();
+    for (term, planes) in files {
+        let path = if term == 0 { path.to_path_buf() } else { PathBuf::from(format!("{root}.tt{term}.fits")) };
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(|e| Error::io("replace the model of an interrupted run", &path, e))?;
+        }
+        let product = Product { ending: String::new(), planes: planes.to_vec(), unit: "Jy/pixel", kind: "Intensity", beams: Beams::None };
+        write_one(&path, &product, header)?;
     }
-    let product = Product { ending: String::new(), planes: planes.to_vec(), unit: "Jy/pixel", kind: "Intensity", beams: Beams::None };
-    write_one(path, &product, header)
+    Ok(())
 }
 
 fn write_one(path: &Path, product: &Product, header: &Header) -> Result<()> {
-    let first = &product.planes[0];
-    let spectral = if product.planes.len() == header.spectral.n_chan() { header.spectral.clone() } else { header.spectral.slab(0, 1)? };
-    let mut info = CubeInfo::new(header.sky.clone(), spectral, first.nrows(), first.ncols(), Unit::new(product.unit))?;
-    let n = product.planes.len();
-    let beams = match &product.beams {
-        Beams::PerChannel(list) if list.len() != n => list.first().copied().flatten().map_or(Beams::None, Beams::One),
-        other => other.clone(),
-    };
-    info = info.with_beams(beams)?;
-    info.meta = header.meta.clone();
-    info.meta.set("BTYPE", CardValue::Text(product.kind.into()), "");
-    let mut writer = CubeWriter::create_with_stokes(path, &info, false)?;
-    for plane in product.planes.iter().take(info.n_chan()) {
-        writer.put_plane(plane.view())?;
+    let info = product.info(header)?;
+    put_planes(CubeWriter::create_with_stokes(path, &info, false)?, &info, product)?.finish()
+}
+
+fn put_planes<W: CubeSink>(mut writer: W, info: &CubeInfo, product: &Product) -> Result<W> {
+    product.planes.iter().take(info.n_chan()).try_for_each(|plane| writer.put_plane(plane.view()))?;
+    Ok(writer)
+}
+
+impl Product {
+    /// Grid, unit, beams and cards of the file.
+    fn info(&self, header: &Header) -> Result<CubeInfo> {
+        let (first, n) = (&self.planes[0], self.planes.len());
+        let spectral = if n == header.spectral.n_chan() { header.spectral.clone() } else { header.spectral.slab(0, 1)? };
+        let info = CubeInfo::new(header.sky.clone(), spectral, first.nrows(), first.ncols(), Unit::new(self.unit))?;
+        let beams = match &self.beams {
+            Beams::PerChannel(list) if list.len() != n => list.first().copied().flatten().map_or(Beams::None, Beams::One),
+            other => other.clone(),
+        };
+        let mut info = info.with_beams(beams)?;
+        info.meta = header.meta.clone();
+        info.meta.set("BTYPE", CardValue::Text(self.kind.into()), "");
+        Ok(info)
     }
-    writer.finish()
 }

@@ -42,6 +42,7 @@ pub static IMAGE_STATS: Verb = Verb {
         result: "1",
         tolerance: 0.01,
     }],
+    version: 2,
     check: check_options::<StatsOptions>,
     run: |call, work| {
         let path = call.path_in(0)?;

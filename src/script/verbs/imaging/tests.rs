@@ -218,3 +218,39 @@ fn bad_input_is_refused_in_words_and_nothing_is_written() {
     assert!(made.iter().all(|f| !f.to_string_lossy().starts_with("x.") && !f.to_string_lossy().contains("unfinished")), "{made:?}");
     assert_eq!(std::fs::read_to_string(project.path().join("there.image.fits")).unwrap(), "someone's");
 }
+
+/// A mosaic of one pointing has the Taylor terms of the field alone, near the middle of its beam.
+#[test]
+fn taylor_terms_of_a_mosaic_are_those_of_its_fields() {
+    let project = tempfile::tempdir().unwrap();
+    let script = r#"
+        let s = simulate("demo", #{ long: 1, short: 0, antennas: 8, integrations: 4, rms: "10uJy", flux_error: 0.0, offset: "0arcsec",
+                                    sky: [#{ flux: "1Jy" }], spectral_index: -0.7 });
+        let made = [];
+        for gridder in ["standard", "mosaic"] {
+            let i = image(s.long, gridder, #{ cell: "0.03arcsec", npix: 64, gridder: gridder, deconvolver: "mtmfs", niter: 100, gain: 0.2,
+                                              mask: "circle[[32pix, 32pix], 5pix]", casa: true });
+            made.push([image_stats(i.files["image.tt0"]).peak, image_stats(i.files["image.tt1"]).min]);
+        }
+        assert(abs(made[0][0] - made[1][0]) < 1e-3, `tt0: ${made}`);
+        assert(made[0][1] < -0.6 && abs(made[0][1] - made[1][1]) < 5e-3, `tt1: ${made}`);
+    "#;
+    assert_eq!(message_of(project.path(), script), "no error");
+    assert!(project.path().join("mosaic.weight.fits").is_file() && !project.path().join("standard.weight.fits").exists());
+    let casa = crate::ms::read_casa_image(&project.path().join("mosaic.image.tt0"), None).unwrap();
+    let fits = read(&project.path().join("mosaic.image.tt0.fits")).0;
+    assert!(casa.data().iter().zip(&fits).all(|(a, b)| a.to_bits() == b.to_bits()));
+}
+
+/// An image far from the pointing shows no sky.
+#[test]
+fn an_image_outside_the_beam_is_refused() {
+    let project = tempfile::tempdir().unwrap();
+    let make = "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 6, integrations: 3 });\n";
+    for gridder in ["standard", "mosaic"] {
+        let options =
+            format!("#{{ spw: 0, cell: \"0.03arcsec\", npix: 64, gridder: \"{gridder}\", phase_center: \"J2000 12h00m00s +30d00m00s\" }}");
+        let message = message_of(project.path(), &format!("{make}image(s.long, \"x\", {options})"));
+        assert!(message.contains("lies outside the primary beam: the nearest pointing is"), "{message}");
+    }
+}

@@ -11,10 +11,10 @@ use crate::plot::imaging::{AmplitudeFigure, AmplitudePoint};
 use crate::script::value::record;
 use crate::script::verb::{Call, Effects, Example, Input, InputKind, Verb, Work, check_options, check_options2, defaults, defaults2};
 use crate::script::verbs::SetArg;
-use crate::script::verbs::figures::show;
+use crate::script::verbs::figures::{TitleOptions, show};
 
 use super::open::Pointings;
-use super::predict::read_model;
+use super::predict::{model_files, read_model};
 
 options! {
     /// Options of amplitudes against uv distance.
@@ -33,7 +33,11 @@ pub static UV_AMPLITUDES: Verb = Verb {
     details: "Root mean squares with the noise power that the weights give taken out: they do not vanish where phases turn within a ring.",
     inputs: &[
         Input::new("sets", InputKind::MsList, "The sets."),
-        Input::new("model", InputKind::FileIn, "FITS model, Jy/pixel: `PREFIX.model.fits` of `image`."),
+        Input::new(
+            "model",
+            InputKind::FileIn,
+            "FITS model, Jy/pixel: `PREFIX.model.fits` of `image`, or `PREFIX.model.tt0.fits` with its further terms.",
+        ),
     ],
     options: &[AmplitudeOptions::PARAMS, Selection::PARAMS],
     defaults: defaults2::<AmplitudeOptions, Selection>,
@@ -47,6 +51,7 @@ pub static UV_AMPLITUDES: Verb = Verb {
         tolerance: 1e-3,
     }],
     check: check_options2::<AmplitudeOptions, Selection>,
+    files: model_files,
     run: measure,
     ..Verb::EMPTY
 };
@@ -68,14 +73,6 @@ fn measure(call: &Call, work: &Work) -> Result<Value> {
     record("UvAmplitudes", format!("{} rings of baseline length", bins.len()), json!({ "bins": bins }))
 }
 
-options! {
-    /// Options of the figure of amplitudes.
-    pub struct PlotAmplitudeOptions {
-        /// Title.
-        [""] title: String = String::new(),
-    }
-}
-
 pub static PLOT_UV_AMPLITUDES: Verb = Verb {
     name: "plot_uv_amplitudes",
     group: "Figures",
@@ -84,8 +81,8 @@ pub static PLOT_UV_AMPLITUDES: Verb = Verb {
         Input::new("amplitudes", InputKind::Record("UvAmplitudes"), "A result of `uv_amplitudes`."),
         Input::new("png", InputKind::FileOut, "PNG file."),
     ],
-    options: &[PlotAmplitudeOptions::PARAMS],
-    defaults: defaults::<PlotAmplitudeOptions>,
+    options: &[TitleOptions::PARAMS],
+    defaults: defaults::<TitleOptions>,
     returns: "`figure`: its path; `alt`: what it shows, in words",
     effects: Effects::Shows,
     examples: &[Example {
@@ -95,12 +92,12 @@ pub static PLOT_UV_AMPLITUDES: Verb = Verb {
         result: "uv.png",
         tolerance: 0.0,
     }],
-    check: check_options::<PlotAmplitudeOptions>,
+    check: check_options::<TitleOptions>,
     run: |call, work| {
         let damaged = |e: serde_json::Error| Error::internal(format!("the record of amplitudes is damaged: {e}"));
         let bins = call.args[0].get("bins").cloned().unwrap_or(Value::Null);
         let points: Vec<AmplitudePoint> = serde_json::from_value(bins).map_err(damaged)?;
-        let title = call.options::<PlotAmplitudeOptions>()?.title;
+        let title = call.options::<TitleOptions>()?.title;
         show(call, work, 1, &AmplitudeFigure { points, title })
     },
     ..Verb::EMPTY

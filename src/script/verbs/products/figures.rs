@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::figures::show;
+use super::super::figures::{TitleOptions, show};
 use super::demo;
 use super::files::{cube_in, mask_in, open_image, read_mask, read_noise};
 use crate::data::{CubeInfo, Mask, Unit};
@@ -102,14 +102,6 @@ fn title_of(stem: &str) -> String {
         (None, None) => return crate::plot::text::verbatim(stem),
     };
     mask.map_or(title.clone(), |m| format!("{title} ({m})"))
-}
-
-crate::options! {
-    /// Options of a figure with a headline.
-    pub struct TitleOptions {
-        /// Headline.
-        [""] title: String = String::new(),
-    }
 }
 
 static PLOT_NOISE: Verb = Verb {
