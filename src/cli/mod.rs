@@ -122,6 +122,9 @@ pub struct RunArgs {
 
 /// Runs the program and returns its exit code.
 pub fn main() -> i32 {
+    // A file that outgrows a limit (`ulimit -f`) is then a failed write with its message, as on a full disk.
+    // SAFETY: the signal is ignored, no code of ours runs in a handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {

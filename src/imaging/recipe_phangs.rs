@@ -3,7 +3,7 @@
 
 use ndarray::{Array2, Zip};
 
-use super::clean::{LoopOptions, LoopRecord, MajorCycle, Stage, clean_loop};
+use super::clean::{CycleRecord, LoopOptions, LoopRecord, MajorCycle, Stage, clean_loop, followed_by};
 use super::recipe::{Engine, SetUp, finish, pointings_of};
 use super::{
     CleanOptions, Dirty, ImageOptions, Imaged, Input, MaskChoice, MaskPlan, Start, StartModel, StopReason, Unfinished, chauvenet_noise,
@@ -116,6 +116,11 @@ pub fn phangs_image(
     let second = if phangs.skip_singlescale { None } else { Some(cleaner.single_scale(&MaskPlan::Fixed(signal), start)?) };
     let multiscale_record = first.as_ref().map_or_else(Vec::new, |s| s.record.clone());
     let singlescale_record = second.as_ref().map_or_else(Vec::new, |s| s.record.clone());
+    let cycles: Vec<CycleRecord> = first.as_ref().map_or_else(Vec::new, |s| s.cleaned.record.clone());
+    let second = second.map(|mut s| {
+        s.cleaned.record = followed_by(cycles, &s.cleaned.record);
+        s
+    });
     let last = second.or(first).ok_or_else(|| Error::user("both stages of the cleaning are left out").hint("leave at most one out"))?;
     if interrupted(&last) {
         return kept(&last);

@@ -104,7 +104,7 @@ impl MaskWriter {
 
 /// A table of one row with one array [x, y, Stokes, channel], and the file that its tiles, plane after plane, go into.
 fn array_table(dir: &Path, column: &str, cell: CellType, info: &CubeInfo, bytes: u64) -> Result<(TableWriter, BufWriter<File>)> {
-    let column = Column::new(column, cell, Shape::Array(4), ARRAY_COMMENT, &[]);
+    let column = Column::new(column, cell, Shape::Image(4), ARRAY_COMMENT, &[]);
     let name = column.name.clone();
     let mut table = TableWriter::new(dir, vec![column], 1)?;
     table.append_scalars(1, &[Cells::Undefined])?;

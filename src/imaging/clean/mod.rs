@@ -18,7 +18,7 @@ pub use control::{CleanOptions, CycleRecord, StopReason, robust_noise};
 pub use minor::Choice;
 pub(super) use minor::inverse_of_psf_peaks;
 use minor::{Cleaner, Limits, MinorResult};
-pub use phangs::{LoopOptions, LoopRecord, Stage, chauvenet_noise, clean_loop, signal_mask};
+pub use phangs::{LoopOptions, LoopRecord, Stage, chauvenet_noise, clean_loop, followed_by, signal_mask};
 
 use super::{Dirty, fit_beam};
 use crate::data::Beam;

@@ -3,7 +3,7 @@
 
 use ndarray::Array2;
 
-use super::{Choice, CleanOptions, Cleaned, MajorCycle, MaskPlan, Start, StopReason, clean};
+use super::{Choice, CleanOptions, Cleaned, CycleRecord, MajorCycle, MaskPlan, Start, StopReason, clean};
 use crate::error::{Error, Result};
 use crate::imaging::Dirty;
 use crate::notice::Reporter;
@@ -84,6 +84,7 @@ pub fn clean_loop(
     let n_chan = (dirty.image.len() / n_terms) as u64;
     let mut state = start.unwrap_or_else(|| Start::nothing(dirty));
     let mut record: Vec<LoopRecord> = Vec::new();
+    let mut cycles: Vec<CycleRecord> = Vec::new();
     loop {
         let k = record.len() as u64;
         let noise = chauvenet_noise(state.residual.iter().flat_map(|r| r.iter().copied()))
@@ -92,7 +93,9 @@ pub fn clean_loop(
         let cycleniter = (options.cycleniter * (1 + k)).min(options.max_cycleniter);
         let call = CleanOptions { niter, cycleniter: Some(cycleniter), threshold: Flux(options.snr * noise), ..minor.clone() };
         let before = state.clone();
-        let cleaned = clean(dirty, n_terms, mask, Some(state), &call, Choice::default(), major, notice)?;
+        let mut cleaned = clean(dirty, n_terms, mask, Some(state), &call, Choice::default(), major, notice)?;
+        cycles = followed_by(cycles, &cleaned.record);
+        cleaned.record = cycles.clone();
         let cleaned = if cleaned.stop == StopReason::Diverged { undone(cleaned, before) } else { cleaned };
         let flux = model_flux(&cleaned, n_terms);
         let last = record.last().map(|r| r.model_flux_jy);
@@ -114,6 +117,13 @@ pub fn clean_loop(
         // Each call counts its own iterations.
         state = Start { model: cleaned.model.clone(), residual: cleaned.residual.clone(), n_iter: 0 };
     }
+}
+
+/// The cycles of one cleaning and of another that goes on from it; the first line of the latter is the last of the former.
+pub fn followed_by(mut before: Vec<CycleRecord>, after: &[CycleRecord]) -> Vec<CycleRecord> {
+    let (cycle, n_iter, seen) = before.last().map_or((0, 0, 0), |last| (last.cycle, last.n_iter, 1));
+    before.extend(after.iter().skip(seen).map(|r| CycleRecord { cycle: cycle + r.cycle, n_iter: n_iter + r.n_iter, ..*r }));
+    before
 }
 
 /// A call that diverged leaves what was there before it.

@@ -165,3 +165,12 @@ fn components_are_counted_over_restarts() {
     let difference = second.model[0].iter().zip(&whole.model[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(difference < 1e-5, "{difference}");
 }
+
+/// The cycles of a loop of calls read like those of one cleaning.
+#[test]
+fn cycles_of_calls_are_joined() {
+    let line = |cycle, n_iter, peak_jy| CycleRecord { cycle, n_iter, peak_jy, flux_jy: 0.0, noise_jy: 0.0, cycle_threshold_jy: 0.0 };
+    let all = followed_by(vec![line(0, 0, 9.0), line(1, 10, 5.0)], &[line(0, 0, 5.0), line(1, 7, 3.0), line(2, 9, 2.0)]);
+    let counts: Vec<(u64, u64)> = all.iter().map(|r| (r.cycle, r.n_iter)).collect();
+    assert_eq!(counts, [(0, 0), (1, 10), (2, 17), (3, 19)]);
+}

@@ -23,6 +23,8 @@ pub enum Shape {
     Fixed(Vec<u64>),
     /// An array with this number of axes, or nothing.
     Array(usize),
+    /// The same in an image, where casacore looks for a storage manager that has the name of the column.
+    Image(usize),
 }
 
 /// A column to be written.
@@ -87,7 +89,7 @@ impl TableWriter {
         for c in &columns {
             let n_dim = match &c.shape {
                 Shape::Fixed(shape) => shape.len(),
-                Shape::Array(n_dim) => *n_dim,
+                Shape::Array(n_dim) | Shape::Image(n_dim) => *n_dim,
                 _ => continue,
             };
             tiled.push(TiledWriter::new(dir, STANDARD + 1 + tiled.len() as u32, &manager_name(c), c.cell, n_dim, expected_rows));
@@ -154,7 +156,7 @@ impl TableWriter {
 }
 
 fn is_array(c: &Column) -> bool {
-    matches!(c.shape, Shape::Fixed(_) | Shape::Array(_))
+    matches!(c.shape, Shape::Fixed(_) | Shape::Array(_) | Shape::Image(_))
 }
 
 fn incremental_widths(columns: &[Column]) -> Vec<usize> {
@@ -171,6 +173,7 @@ fn manager_name(c: &Column) -> String {
     match c.shape {
         Shape::Incremental => "Incremental".to_string(),
         Shape::Scalar => "Standard".to_string(),
+        Shape::Image(_) => c.name.clone(),
         _ => format!("Tiled{}", c.name),
     }
 }
@@ -211,7 +214,7 @@ fn describe(s: &mut Stream, c: &Column) {
     s.i32(c.cell.code());
     let (option, n_dim, shape) = match &c.shape {
         Shape::Fixed(shape) => (FIXED_SHAPE, shape.len() as i32, Some(shape.iter().map(|n| *n as i64).collect())),
-        Shape::Array(n_dim) => (0, *n_dim as i32, Some(Vec::new())),
+        Shape::Array(n_dim) | Shape::Image(n_dim) => (0, *n_dim as i32, Some(Vec::new())),
         _ => (0, 0, None),
     };
     s.i32(option);
