@@ -16,7 +16,7 @@ mod write;
 pub use content::FitsFiles;
 pub use error::FitsError;
 pub use header::Header;
-pub use read::{FitsCube, is_cube, open_cube, read_column, read_cube, read_header, read_image, read_plane};
+pub use read::{FitsCube, given_beam, is_cube, open_cube, read_column, read_cube, read_header, read_image, read_plane};
 pub use table::{Column, write_table};
 pub use write::{CubeWriter, Pixels, write_cube, write_image, write_mask, write_plane};
 

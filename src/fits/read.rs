@@ -305,7 +305,8 @@ fn choose_stokes(header: &Header, axes: &Axes, size: &[usize], options: &ReadOpt
     }
 }
 
-fn given_beam(given: &[crate::units::Angle]) -> Result<Beam> {
+/// A beam as options give it: full width, or major axis, minor axis and position angle.
+pub fn given_beam(given: &[crate::units::Angle]) -> Result<Beam> {
     match given {
         [a] => Ok(Beam::round(a.0)?),
         [a, b] => Ok(Beam::new(a.0, b.0, 0.0)?),

@@ -323,18 +323,16 @@ impl Writer {
     fn put_floats(&mut self, plane: ArrayView2<'_, f32>) -> Result<()> {
         debug_assert_eq!(self.pixels, Pixels::F32);
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        let (mut lo, mut hi) = self.min_max;
         buffer.resize(plane.len() * 4, 0);
+        let mut extrema = Extrema::default();
         for (row, bytes) in plane.rows().into_iter().zip(buffer.chunks_exact_mut(4 * plane.ncols().max(1))) {
-            for (v, b) in row.iter().zip(bytes.chunks_exact_mut(4)) {
-                let known = if v.is_finite() { *v } else { f32::NAN };
-                lo = lo.min(known);
-                hi = hi.max(known);
-                b.copy_from_slice(&v.to_be_bytes());
+            row.iter().zip(bytes.chunks_exact_mut(4)).for_each(|(v, b)| b.copy_from_slice(&v.to_be_bytes()));
+            match row.as_slice() {
+                Some(values) => extrema.take(values),
+                None => row.iter().for_each(|v| extrema.take(&[*v])),
             }
         }
-        self.min_max = (lo, hi);
+        self.min_max = extrema.with(self.min_max);
         self.written += buffer.len() as u64;
         self.write_all(&buffer)?;
         self.buffer = buffer;
@@ -390,6 +388,33 @@ impl Writer {
         let to = |e| Error::io("write the file", &self.path, e);
         self.out.seek(SeekFrom::Start(at)).map_err(to)?;
         self.out.write_all(&bytes).map_err(to)
+    }
+}
+
+/// Smallest and largest finite value, in lanes that do not wait for each other.
+struct Extrema {
+    lo: [f32; 16],
+    hi: [f32; 16],
+}
+
+impl Default for Extrema {
+    fn default() -> Extrema {
+        Extrema { lo: [f32::INFINITY; 16], hi: [f32::NEG_INFINITY; 16] }
+    }
+}
+
+impl Extrema {
+    fn take(&mut self, values: &[f32]) {
+        for chunk in values.chunks(16) {
+            for ((v, lo), hi) in chunk.iter().zip(&mut self.lo).zip(&mut self.hi) {
+                // Comparisons with NaN are false.
+                *lo = if *v < *lo && *v > f32::NEG_INFINITY { *v } else { *lo };
+                *hi = if *v > *hi && *v < f32::INFINITY { *v } else { *hi };
+            }
+        }
+    }
+    fn with(&self, (lo, hi): (f32, f32)) -> (f32, f32) {
+        (self.lo.iter().fold(lo, |a, b| a.min(*b)), self.hi.iter().fold(hi, |a, b| a.max(*b)))
     }
 }
 
@@ -462,6 +487,14 @@ pub(super) fn end_data(bytes: &mut Vec<u8>, from: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A card cannot hold an infinity.
+    #[test]
+    fn extrema_are_those_of_finite_values() {
+        let mut e = Extrema::default();
+        e.take(&[1.0, f32::INFINITY, f32::NAN, -2.0, f32::NEG_INFINITY]);
+        assert_eq!(e.with((f32::INFINITY, f32::NEG_INFINITY)), (-2.0, 1.0));
+    }
 
     #[test]
     fn dates_become_days() {

@@ -76,16 +76,20 @@ impl MapKind {
         }
     }
     /// Where the stated error is the scatter within 5 %, by Monte Carlo of Gaussian lines of 0.7 to 4 channels (sigma).
-    pub fn validity(self) -> &'static str {
+    pub fn validity(self) -> &'static [&'static str] {
         match self {
-            MapKind::Mom0 => {
-                "Holds for a mask not made from the same noise; a strict mask of the same cube misses wings: 15 % of a line with a peak of 5 sigma, 6 % of 10, 1 % of 50"
+            MapKind::Mom0 => &[
+                "Holds for a mask not made from the same noise. A strict mask of the",
+                "same cube misses wings, which no error counts: 15 % of a line with a",
+                "peak of 5 sigma, 6 % of 10, 1 % of 50.",
+            ],
+            MapKind::Mom1 => {
+                &["Holds in a fixed mask for peaks above 5 sigma (8 with correlated", "channels, or for lines narrower than a channel)."]
             }
-            MapKind::Mom1 => "Holds in a fixed mask for peaks above 5 sigma (8 with correlated channels, or lines narrower than a channel)",
-            MapKind::Mom2 => "Holds in a fixed mask for peaks above 20 sigma (50 for lines narrower than a channel)",
-            MapKind::Ew | MapKind::Tpeak => "Holds for peaks above 5 sigma",
-            MapKind::Vpeak => "Approximate: for peaks above 5 sigma within 5 % on average over line widths, 12 % for each",
-            MapKind::Vquad => "Holds for peaks above 10 sigma where twice the peak exceeds its neighbours together by 12 sigma",
+            MapKind::Mom2 => &["Holds in a fixed mask for peaks above 20 sigma (50 for lines narrower", "than a channel)."],
+            MapKind::Ew | MapKind::Tpeak => &["Holds for peaks above 5 sigma."],
+            MapKind::Vpeak => &["Approximate: for peaks above 5 sigma within 5 % on average over line", "widths, within 12 % for each."],
+            MapKind::Vquad => &["Holds for peaks above 10 sigma where twice the peak exceeds its", "neighbours together by 12 sigma."],
         }
     }
     fn unit(self, cube: &Unit) -> Unit {
@@ -446,7 +450,7 @@ fn map_image(info: &CubeInfo, data: Array2<f32>, kind: MapKind, error: bool, dv_
         Compat::None => "Errors by propagation of the noise, corrected formulas (compat=none)",
     });
     if error && options.compat == Compat::None {
-        image.meta.add_comment(kind.validity());
+        kind.validity().iter().for_each(|line| image.meta.add_comment(*line));
     }
     Ok(image)
 }

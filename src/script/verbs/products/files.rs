@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::data::{Beam, CardValue, Cube, CubeInfo, CubeSink, CubeSource, Image, Mask, Meta};
+use crate::data::{Beam, Beams, CardValue, Cube, CubeInfo, CubeSink, CubeSource, Image, Mask, Meta, Unit};
 use crate::error::{Error, Result};
 use crate::fits::{self, Column, CubeWriter, ReadOptions};
 use crate::ms::{is_casa_image, read_casa_cube, read_casa_image};
@@ -20,14 +20,38 @@ pub type AnyCube = Box<dyn CubeSource + Send>;
 /// Opens a FITS cube without reading its pixels, or reads a CASA image.
 pub fn open_cube(path: &Path, options: &ReadOptions, notice: &dyn Reporter) -> Result<AnyCube> {
     if is_casa_image(path) {
-        return Ok(Box::new(read_casa_cube(path, options.stokes.as_deref())?));
+        let (mut info, data) = read_casa_cube(path, options.stokes.as_deref())?.into_parts();
+        if let Some(unit) = &options.unit {
+            info.unit = Unit::new(unit);
+        }
+        if let Some(beam) = &options.beam {
+            info = info.with_beams(Beams::One(fits::given_beam(beam)?))?;
+        }
+        if let Some(rest) = options.rest_freq {
+            let axis = info.spectral().clone().with_rest(rest.0)?;
+            info = info.with_spectral(axis)?;
+        }
+        return Ok(Box::new(Cube::new(info, data)?));
     }
     Ok(Box::new(fits::open_cube(path, options, notice)?))
 }
 
 /// Reads an image from FITS or CASA.
 pub fn open_image(path: &Path, options: &ReadOptions, notice: &dyn Reporter) -> Result<Image> {
-    if is_casa_image(path) { read_casa_image(path, options.stokes.as_deref()) } else { fits::read_image(path, options, notice) }
+    if !is_casa_image(path) {
+        return fits::read_image(path, options, notice);
+    }
+    let mut image = read_casa_image(path, options.stokes.as_deref())?;
+    if let Some(unit) = &options.unit {
+        image.unit = Unit::new(unit);
+    }
+    if let Some(beam) = &options.beam {
+        image.beam = Some(fits::given_beam(beam)?);
+    }
+    if let Some(rest) = options.rest_freq {
+        image.rest_hz = Some(rest.0);
+    }
+    Ok(image)
 }
 
 /// Input `i` as a cube.
