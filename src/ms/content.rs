@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::casacore::with_table;
-use super::table_files::TableFiles;
+use super::table_files::{TableFiles, row_count};
 use crate::error::Result;
 use crate::run::{Content, Part, Piece, Source, files_below};
 
@@ -33,7 +33,10 @@ impl Content for TableFolders {
                 continue;
             }
             if let Some(table) = table_of(&name, &file) {
-                let rows = with_table(&table, |t| Ok(t.n_rows()))?;
+                let rows = match row_count(&table) {
+                    Ok(Some(rows)) => rows,
+                    _ => with_table(&table, |t| Ok(t.n_rows()))?,
+                };
                 let source = Source::Bytes(rows.to_string().into_bytes());
                 add(&mut parts, &name.replace("table.dat", "rows"), source, &[]);
             }

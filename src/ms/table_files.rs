@@ -1,7 +1,7 @@
 //! The files of a casacore table, read without casacore: which column is kept by which storage manager.
 //!
 //! `table.dat` holds the description; `table.f<n>` and `table.f<n>_TSM<m>` belong to the storage manager with sequence
-//! number n. Row counts are not taken from here: casacore keeps the current one in `table.lock`.
+//! number n. The number of rows may be newer in `table.lock` than in `table.dat`: see [`row_count`].
 
 use std::path::{Path, PathBuf};
 
@@ -93,17 +93,44 @@ impl TableFiles {
     }
 }
 
+/// Rows of the table at `path` as casacore counts them; `None` for a table that only refers to others.
+///
+/// casacore writes the count into `table.lock` whenever a lock is given up, and into `table.dat` only when it writes the
+/// description: where the lock file has one, that counts.
+pub fn row_count(path: &Path) -> Result<Option<u64>, MsError> {
+    let bytes = std::fs::read(path.join("table.dat")).map_err(|e| MsError::io("read table.dat", e))?;
+    let io = &mut AipsIo::new(&bytes);
+    let version = io.start("Table")?;
+    let described = rows(io, version > 2)?;
+    io.u32()?;
+    if io.text()? != "PlainTable" {
+        return Ok(None);
+    }
+    let lock = std::fs::read(path.join("table.lock")).unwrap_or_default();
+    Ok(Some(rows_in_lock(&lock)?.unwrap_or(described)))
+}
+
+/// The count in a lock file: after 65 integers of requests, the length of an AipsIO object `sync` that begins with it.
+fn rows_in_lock(lock: &[u8]) -> Result<Option<u64>, MsError> {
+    const REQUESTS: usize = 65 * 4;
+    let Some((length, sync)) = lock.get(REQUESTS..).and_then(<[u8]>::split_first_chunk::<4>) else { return Ok(None) };
+    let Some(sync) = sync.get(..u32::from_be_bytes(*length) as usize).filter(|s| !s.is_empty()) else { return Ok(None) };
+    let io = &mut AipsIo::new(sync);
+    let version = io.start("sync")?;
+    rows(io, version > 1).map(Some)
+}
+
+fn rows(io: &mut AipsIo, wide: bool) -> Result<u64, MsError> {
+    if wide { io.u64() } else { io.u32().map(u64::from) }
+}
+
 fn parse(path: &Path, bytes: &[u8]) -> Result<Option<TableFiles>, MsError> {
     let io = &mut AipsIo::new(bytes);
     let version = io.start("Table")?;
     if version > 3 {
         return Err(MsError::Damaged(format!("table version {version} is newer than 3")));
     }
-    if version > 2 {
-        io.u64()?
-    } else {
-        u64::from(io.u32()?)
-    };
+    rows(io, version > 2)?;
     let big_endian = io.u32()? == 0;
     if io.text()? != "PlainTable" {
         return Ok(None);
@@ -203,4 +230,48 @@ fn column_set(io: &mut AipsIo, columns: &mut [ColumnFile]) -> Result<(Vec<Manage
         manager.stored = io.take(n)?.to_vec();
     }
     Ok((managers, separate_files))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ms::casacore::with_table;
+    use crate::ms::tests::{shared_data, unpack};
+    use crate::run::files_below;
+
+    /// Every table of every real set has the rows that casacore counts.
+    #[test]
+    fn rows_are_counted_as_casacore_counts_them() {
+        let Some(data) = shared_data() else { return };
+        let archives = std::fs::read_dir(data.join("real/ms")).unwrap().flatten().map(|e| e.path());
+        let archives = archives.filter(|p| p.to_string_lossy().ends_with("gz"));
+        let mut tables = 0;
+        for archive in archives {
+            let (folder, _) = unpack(&data, archive.strip_prefix(&data).unwrap().to_str().unwrap());
+            for (name, file) in files_below(folder.path()).unwrap() {
+                let Some(table) = file.filter(|_| name.ends_with("/table.dat")).and_then(|f| f.parent().map(Path::to_path_buf)) else {
+                    continue;
+                };
+                let Some(counted) = row_count(&table).unwrap() else { continue };
+                assert_eq!(counted, with_table(&table, |t| Ok(t.n_rows())).unwrap(), "{name}");
+                tables += 1;
+            }
+        }
+        assert!(tables > 100, "{tables}");
+    }
+
+    /// The lock file is newer than the description: 7 rows there, none here.
+    #[test]
+    fn the_count_in_the_lock_file_counts() {
+        let mut lock = vec![0; 260];
+        let mut sync = 0xBEBE_BEBEu32.to_be_bytes().to_vec();
+        sync.extend([0, 0, 0, 20, 0, 0, 0, 4]);
+        sync.extend(b"sync");
+        sync.extend([0, 0, 0, 1, 0, 0, 0, 7]);
+        lock.extend((sync.len() as u32).to_be_bytes());
+        lock.extend(&sync);
+        assert_eq!(rows_in_lock(&lock).unwrap(), Some(7));
+        assert_eq!(rows_in_lock(&lock[..260]).unwrap(), None);
+        assert_eq!(rows_in_lock(&[]).unwrap(), None);
+    }
 }
