@@ -40,8 +40,8 @@ def main(bench, ms, spw, scratch, *threads):
     npz, npy = scratch + "/samples.npz", scratch + "/image.npy"
     np.savez(npz, uvw=uvw, freq=freq, vis=vis, weight=wt)
     cell, mask, million = np.radians(CELL / 3600), (wt != 0).astype(np.uint8), (wt != 0).sum() / 1e6
-    # V = sum I exp(+2 pi i (ul + vm + w(n-1))) with l to the east, which x runs against: u and w are negated for ducc0's sign.
-    uvw_d = uvw * np.array([1.0, -1.0, -1.0])
+    # V = sum I exp(+2 pi i (ul + vm + w(n-1))), and x runs against l; ducc0 has exp(-2 pi i (ux + vy - w(n-1))).
+    uvw_d = uvw * np.array([1.0, -1.0, 1.0])
     common = dict(uvw=uvw_d, freq=freq, pixsize_x=cell, pixsize_y=cell, mask=mask)
     size = dict(npix_x=NPIX, npix_y=NPIX)
 

@@ -83,7 +83,7 @@ def tclean(sets, options, folder):
 def wsclean(sets, options, folder):
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
-    size = "-size 512 512 -scale 0.02asec -data-column DATA -spws 0 -no-update-model-required -make-psf -pol I"
+    size = "-size 512 512 -scale 0.02asec -data-column DATA -spws 0 -reorder -no-update-model-required -make-psf -pol I"
     return measured([WSCLEAN, "-j", THREADS, *size.split(), *options.split(), *[os.path.abspath(s) for s in sets]], folder)
 
 

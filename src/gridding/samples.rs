@@ -26,6 +26,11 @@ impl<T: Float> Samples<'_, T> {
     pub fn n_chan(&self) -> usize {
         self.freq_hz.len()
     }
+    /// The samples of some rows.
+    pub(super) fn rows(&self, rows: std::ops::Range<usize>) -> Self {
+        let n = self.n_chan();
+        Samples { uvw_s: &self.uvw_s[rows.clone()], freq_hz: self.freq_hz, weight: &self.weight[rows.start * n..rows.end * n] }
+    }
     /// Refuses arrays that do not belong together.
     pub(super) fn check(&self, vis: Option<&[Complex<T>]>) -> Result<(), GridError> {
         let expected = self.n_rows() * self.n_chan();

@@ -37,18 +37,22 @@ fn refined(psf: ArrayView2<f32>, (yc, xc): (usize, usize)) -> (ndarray::Array2<f
     let sinc = |t: f64| if t.abs() < 1e-9 { 1.0 } else { (std::f64::consts::PI * t).sin() / (std::f64::consts::PI * t) };
     let kernel = |t: f64| if t.abs() < AROUND as f64 { sinc(t) * sinc(t / AROUND as f64) } else { 0.0 };
     let at = |y: i64, x: i64| usize::try_from(y).ok().zip(usize::try_from(x).ok()).and_then(|i| psf.get(i)).map_or(0.0, |v| f64::from(*v));
+    // For each fine pixel: the coarse one before it, and the weights of those around.
+    let taps = |k: usize| -> (i64, Vec<f64>) {
+        let offset = (k as f64 - half as f64) / FINER as f64;
+        let first = offset.floor() as i64 - AROUND;
+        (first, (first..=first + 2 * AROUND).map(|x| kernel(offset - x as f64)).collect())
+    };
+    let taps: Vec<(i64, Vec<f64>)> = (0..2 * half + 1).map(taps).collect();
+    // Along rows first, which all fine rows share.
+    let row = |y: i64| -> Vec<f64> {
+        let along = |(first, k): &(i64, Vec<f64>)| k.iter().zip(*first..).map(|(k, x)| k * at(yc as i64 + y, xc as i64 + x)).sum();
+        taps.iter().map(along).collect()
+    };
+    let rows: Vec<Vec<f64>> = (-2 * AROUND..=2 * AROUND).map(row).collect();
     let fine = ndarray::Array2::from_shape_fn((2 * half + 1, 2 * half + 1), |(j, i)| {
-        let offset = |k: usize| (k as f64 - half as f64) / FINER as f64;
-        let (dy, dx) = (offset(j), offset(i));
-        let (y0, x0) = (dy.floor() as i64, dx.floor() as i64);
-        let mut sum = 0.0;
-        for y in y0 - AROUND..=y0 + AROUND {
-            let ky = kernel(dy - y as f64);
-            if ky != 0.0 {
-                sum += ky * (x0 - AROUND..=x0 + AROUND).map(|x| kernel(dx - x as f64) * at(yc as i64 + y, xc as i64 + x)).sum::<f64>();
-            }
-        }
-        sum as f32
+        let (first, k) = &taps[j];
+        k.iter().zip(*first..).map(|(k, y)| k * rows[(y + 2 * AROUND) as usize][i]).sum::<f64>() as f32
     });
     (fine, (half, half))
 }

@@ -17,6 +17,7 @@ use crate::sky::{Celestial, SpectralAxis, SpectralFrame};
 use crate::units::ARCSEC;
 
 const IMAGE_INFO: &str = "Type = Image\nSubType = \n";
+const LOG_INFO: &str = "Type = Log message\nSubType = \n\nRepository for software-generated logging messages\n";
 const MASK_INFO: &str = "Type = Paged Array\nSubType = \n";
 /// What CASA writes as the comment of such a column.
 const ARRAY_COMMENT: &str = "version 4.0";
@@ -49,6 +50,7 @@ impl CasaImageWriter {
         if let Some(mask) = self.mask {
             mask.finish()?;
         }
+        write_log(&self.dir.join("logtable"))?;
         self.table.finish(&image_keywords(&self.info, masked)?, IMAGE_INFO)
     }
 }
@@ -197,7 +199,17 @@ fn image_info(info: &CubeInfo) -> Keyword {
     Keyword::Record(out)
 }
 
-/// Cards that have no place of their own, and the HISTORY.
+/// The log that casacore wants beside an image; empty, as the image would have other bytes in every run with HISTORY in it.
+fn write_log(dir: &Path) -> Result<()> {
+    std::fs::create_dir(dir).map_err(|e| Error::io("make the log of a CASA image", dir, e))?;
+    let unit = fields([("UNIT", text("s")), ("MEASURE_TYPE", text("EPOCH")), ("MEASURE_REFERENCE", text("UTC"))]);
+    let time = Column::new("TIME", CellType::Double, Shape::Scalar, "MJD in seconds", &unit);
+    let texts = ["PRIORITY", "MESSAGE", "LOCATION", "OBJECT_ID"].map(|name| Column::new(name, CellType::String, Shape::Scalar, "", &[]));
+    let columns = std::iter::once(time).chain(texts).collect();
+    TableWriter::new(dir, columns, 0)?.finish(&[], LOG_INFO)
+}
+
+/// Cards that have no place of their own.
 fn miscellaneous(meta: &Meta) -> Keyword {
     const ELSEWHERE: [&str; 10] =
         ["TELESCOP", "OBSERVER", "OBJECT", "DATE-OBS", "TIMESYS", "OBSRA", "OBSDEC", "OBSGEO-X", "OBSGEO-Y", "OBSGEO-Z"];
@@ -208,11 +220,7 @@ fn miscellaneous(meta: &Meta) -> Keyword {
         CardValue::Text(t) => text(t),
     };
     let cards = meta.cards.iter().filter(|c| !ELSEWHERE.contains(&c.key.as_str()));
-    let mut out: Fields = cards.map(|c| (c.key.to_ascii_lowercase(), value(&c.value))).collect();
-    if !meta.history.is_empty() {
-        out.push(("history".into(), text(&meta.history.join("\n"))));
-    }
-    Keyword::Record(out)
+    Keyword::Record(cards.map(|c| (c.key.to_ascii_lowercase(), value(&c.value))).collect())
 }
 
 fn coordinates(info: &CubeInfo) -> Result<Keyword> {
@@ -404,6 +412,8 @@ mod tests {
         assert!(pa.separation_rad(pb) < 1e-14);
         assert!((a.beams().of_channel(3).unwrap().bmaj_rad() - 0.4 * ARCSEC).abs() < 1e-15);
         assert!(path.join("mask0/table.dat").is_file());
+        let log = crate::ms::casacore::with_table(&path.join("logtable"), |t| Ok((t.n_rows(), t.column_names().unwrap()))).unwrap();
+        assert_eq!((log.0, log.1.len()), (0, 5));
     }
 
     #[test]

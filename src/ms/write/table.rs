@@ -164,7 +164,12 @@ fn incremental_widths(columns: &[Column]) -> Vec<usize> {
 }
 
 fn standard_widths(columns: &[Column]) -> Vec<Width> {
-    let width = |c: &Column| if c.cell == CellType::Bool { Width::Bit } else { Width::Bytes(c.cell.memory_bytes()) };
+    let width = |c: &Column| match c.cell {
+        CellType::Bool => Width::Bit,
+        // Place and length of the text; only tables without rows have such columns here.
+        CellType::String => Width::Bytes(12),
+        cell => Width::Bytes(cell.memory_bytes()),
+    };
     columns.iter().filter(|c| c.shape == Shape::Scalar).map(width).collect()
 }
 
@@ -225,7 +230,12 @@ fn describe(s: &mut Stream, c: &Column) {
     s.u32(0); // longest string
     s.raw(&c.keywords);
     s.u32(1);
-    if is_array(c) { s.bool(false) } else { s.raw(&vec![0; c.cell.memory_bytes()]) } // value of new rows
+    // Value of new rows; of texts its length.
+    match c.cell {
+        _ if is_array(c) => s.bool(false),
+        CellType::String => s.text(""),
+        cell => s.raw(&vec![0; cell.memory_bytes()]),
+    }
 }
 
 fn column_set(s: &mut Stream, columns: &[Column], n_rows: u64) {
