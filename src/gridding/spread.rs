@@ -66,12 +66,16 @@ impl<T: Float> Job<'_, T> {
 #[inline(always)]
 unsafe fn taps<V: Vector, const W: usize, const N: usize>(coefficient: *const V::T, s: V::T) -> [V; N] {
     unsafe {
+        // Loops, not closures: a closure that is not inlined loses the instructions of its function, and each of its vectors
+        // becomes a call (three times slower).
         let s = V::splat(s);
-        let at = |power: usize, i: usize| V::load(coefficient.add((power * N + i) * V::LANES));
-        let mut value: [V; N] = std::array::from_fn(|i| at(0, i));
+        let mut value = [s; N];
+        for i in 0..N {
+            value[i] = V::load(coefficient.add(i * V::LANES));
+        }
         for power in 1..=W {
-            for (i, v) in value.iter_mut().enumerate() {
-                *v = v.madd(s, at(power, i));
+            for i in 0..N {
+                value[i] = value[i].madd(s, V::load(coefficient.add((power * N + i) * V::LANES)));
             }
         }
         value
@@ -133,7 +137,12 @@ unsafe fn spread_what<V: Vector, const W: usize, const N: usize, const VIS: bool
                 let ky = job.row_taps::<V, W, N>(place.sy);
                 if VIS {
                     let value = V::pair(w * vis[i_chan].re, w * vis[i_chan].im * conjugate);
-                    let value: [[V; 2]; N] = kx.map(|k| k.doubled().map(|k| k.mul(value)));
+                    let pair = value;
+                    let mut value = [[pair; 2]; N];
+                    for i in 0..N {
+                        let [low, high] = kx[i].doubled();
+                        value[i] = [low.mul(pair), high.mul(pair)];
+                    }
                     let mut row = cells.as_mut_ptr().add(at).cast::<V::T>();
                     for ky in ky.iter().take(W) {
                         let ky = V::splat(*ky);
@@ -145,7 +154,10 @@ unsafe fn spread_what<V: Vector, const W: usize, const N: usize, const VIS: bool
                     }
                 }
                 if PSF {
-                    let value = kx.map(|k| k.mul(V::splat(w)));
+                    let mut value = kx;
+                    for i in 0..N {
+                        value[i] = kx[i].mul(V::splat(w));
+                    }
                     let mut row = psf.as_mut_ptr().add(at);
                     for ky in ky.iter().take(W) {
                         let ky = V::splat(*ky);
