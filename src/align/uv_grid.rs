@@ -212,6 +212,11 @@ impl UvGrid {
         self.min_uv_lambda
     }
 
+    /// √Σ (w |V|² - 2), what the cells hold above noise: all that a fit of a position can use.
+    pub fn signal_to_noise(&self) -> f64 {
+        self.cells.iter().map(|c| c.weight * c.vis.norm_sqr() - 2.0).sum::<f64>().max(0.0).sqrt()
+    }
+
     /// Σ weight |V - cell mean|² over its expectation: 1 where weights are right, 4 where they are four times too large.
     ///
     /// `None` with fewer than 100 samples to spare. Structure inside a cell raises it as well.

@@ -106,7 +106,8 @@ fn block(joint: &Joint, state: &State, refined: &Refined, covariance: &Array2<f6
         significance: link.map_or(f64::INFINITY, |l| l.significance),
         scatter_factor: cells.scatter_factor,
         beam: cells.beam,
-        profile: placed.then(|| profile(joint, reference, i, Offset { dra_rad: x[0] - zero[0], ddec_rad: x[1] - zero[1] })),
+        profile: (placed && i != reference)
+            .then(|| profile(joint, reference, i, Offset { dra_rad: x[0] - zero[0], ddec_rad: x[1] - zero[1] })),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use num_complex::Complex32;
 
-use super::sky::{Observation, disk};
+use super::sky::{Observation, Sky, disk};
 use crate::align::{Compat, FindOffsetOptions, Objective, OffsetFit, UvGridOptions, check_weights, diagnose, find_offset};
 use crate::data::{MemoryVis, VisSource, VisWeight};
 use crate::notice::Quiet;
@@ -292,4 +292,17 @@ fn few_shared_cells_give_a_near_offset_or_none() {
             assert!((f.offset - Offset::from_mas(40.0, -25.0)).length_mas() < 150.0, "{seed}: {f}");
         }
     }
+}
+
+/// Two sets of different skies match somewhere, at a place that errors from the weights cannot describe.
+#[test]
+fn a_misfit_far_above_the_noise_is_refused() {
+    let mut other = disk();
+    other.push((0.9, 0.7, 0.02, 0.03));
+    let reference = Observation::new("a").observe(&disk());
+    let observed = |sky: &Sky| Observation { noise_seed: 2, ..Observation::new("b") }.observe(sky);
+    let refused = fit(&reference, &observed(&other));
+    let told = refused.reason.contains("differ by more than their noise");
+    assert!(!refused.converged && refused.chi2_reduced > 5.0 && told, "{refused} {}", refused.reason);
+    assert!(fit(&reference, &observed(&disk())).converged);
 }

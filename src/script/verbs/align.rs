@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::align::{
-    BlockStatus, FindOffsetOptions, JointBlock, JointFit, JointOptions, OffsetFit, PROFILE_BINS, UvGrid, UvGridOptions, align_jointly,
-    diagnose, find_offset, uv_grid, uv_profile,
+    BlockStatus, FindOffsetOptions, JointBlock, JointFit, JointOptions, OffsetFit, PROFILE_BINS, UvGridOptions, align_jointly, diagnose,
+    find_offset, uv_grid, uv_profile,
 };
 use crate::data::{ShiftRow, VisSource};
 use crate::error::{Error, Result};
@@ -186,7 +186,7 @@ static FIND_OFFSET: Verb = Verb {
     ],
     see: "Andrews et al. 2018, ApJL 869, L41 (alignment of execution blocks); docs/decisions.md",
     check: check_options2::<FindOffsetOptions, Selection>,
-    version: 4,
+    version: 5,
     run: run_find_offset,
     ..Verb::EMPTY
 };
@@ -389,7 +389,7 @@ static BEST_BLOCK: Verb = Verb {
         let mut best: Option<(f64, &Value)> = None;
         for (set, value) in sets.iter().zip(call.list(0)) {
             let grid = uv_grid(&set.select(&selection)?, &UvGridOptions::default(), work.notice)?;
-            let snr = signal_to_noise(&grid);
+            let snr = grid.signal_to_noise();
             if best.is_none_or(|(highest, _)| snr > highest) {
                 best = Some((snr, value));
             }
@@ -398,10 +398,6 @@ static BEST_BLOCK: Verb = Verb {
     },
     ..Verb::EMPTY
 };
-
-fn signal_to_noise(grid: &UvGrid) -> f64 {
-    grid.cells().iter().map(|c| c.weight * c.vis.norm_sqr() - 2.0).sum::<f64>().max(0.0).sqrt()
-}
 
 crate::options! {
     /// Options of `uv_profile`.
