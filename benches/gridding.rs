@@ -101,7 +101,7 @@ where
     let grid = |content: Content| -> Fallible<(Vec<T>, Vec<T>)> {
         let mut plane = gridder.plane(content);
         gridder.add(&mut plane, &samples, Some(&vis), true)?;
-        Ok(gridder.image_and_psf(plane, true))
+        Ok(gridder.image_and_psf(&mut plane, true))
     };
     let (cpu, wall, (image, _)) = least(request.repeat, || grid(Content::Vis))?;
     let (both_cpu, both_wall, _) = least(request.repeat, || grid(Content::VisAndPsf))?;

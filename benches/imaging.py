@@ -65,6 +65,8 @@ def ours(program, sets, options, folder):
     script = os.path.join(folder, "run.rhai")
     with open(script, "w") as f:
         f.write('let vis = param("vis", [], #{ path: "in" });\nprint(image(vis, "out", #{ %s }));\n' % options)
+    # Its own project: the store of a folder above would know the step from the run before.
+    os.makedirs(os.path.join(folder, ".phangs"))
     return measured([program, "run", script, "--threads", THREADS, "-p", "vis=" + ",".join(names)], folder)
 
 

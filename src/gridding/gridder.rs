@@ -19,6 +19,14 @@ const CHUNK_SAMPLES: usize = 1 << 19;
 /// Samples that are sorted and gridded together: more no longer fit into the cache (4 million at once: 13 Mvis/s instead of 45).
 const ADD_SAMPLES: usize = 1 << 18;
 
+/// Time of a sample beside that of its kernel, and of a cell of the grid, over that of one vector of a kernel (1 ns on a processor of
+/// 2023).
+const SAMPLE_COST: f64 = 7.0;
+const CELL_COST: f64 = 4.0;
+/// Images with more pixels a side leave no memory for grids of twice, or of one and a half times, their side.
+const LARGE: usize = 2100;
+const HUGE: usize = 4200;
+
 /// The pixels of an image: l = -(x - center.0) cell, m = (y - center.1) cell.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Geometry {
@@ -62,6 +70,18 @@ pub struct UvPlane<T> {
     pub sum_weight: f64,
     /// Samples with a weight that the cell is too coarse for; they were left out.
     pub n_outside: u64,
+}
+
+impl<T: Float> UvPlane<T>
+where
+    Complex<T>: bytemuck::Pod,
+{
+    /// Makes the plane empty again.
+    pub fn clear(&mut self) {
+        bytemuck::fill_zeroes(&mut self.cells);
+        bytemuck::fill_zeroes(&mut self.psf);
+        (self.reach, self.sum_weight, self.n_outside) = (Reach::default(), 0.0, 0);
+    }
 }
 
 /// Largest coordinates of any sample, cells from the origin.
@@ -114,6 +134,22 @@ where
         };
         let fft = PlaneFft::new(layout, geometry.center, transform);
         Ok(Gridder { geometry, loops: T::loops(taps.width), taps, fft })
+    }
+
+    /// The oversampling that grids and transforms a plane of `n_samples` in the least time: many samples want narrow kernels, many
+    /// pixels a small grid.
+    pub fn cheapest_oversampling(geometry: &Geometry, accuracy: f64, n_samples: f64) -> Oversampling {
+        let cost = |oversampling: &Oversampling| {
+            let shape = KernelShape::for_accuracy(accuracy, *oversampling, 2, T::WIDTHS).ok()?;
+            let vectors = 2 * shape.width * shape.width.div_ceil(T::LANES);
+            let cells = oversampling.ratio().powi(2) * (geometry.nx * geometry.ny) as f64;
+            Some(n_samples * (SAMPLE_COST + vectors as f64) + cells * CELL_COST)
+        };
+        let side = geometry.nx.max(geometry.ny);
+        let few = if side > HUGE { 2 } else { usize::from(side > LARGE) };
+        let all = [Oversampling::Two, Oversampling::OneAndHalf, Oversampling::OneAndQuarter];
+        let costs = all[few..].iter().filter_map(|o| Some((cost(o)?, *o)));
+        costs.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(all[few], |(_, o)| o)
     }
 
     #[cfg(test)]
@@ -188,34 +224,29 @@ where
         Ok(())
     }
 
-    /// The sum Σ w V exp(-2πi(ul + vm)) over all samples, real part, [y][x]; ends the plane.
-    pub fn image(&self, plane: UvPlane<T>, parallel: bool) -> Vec<T> {
+    /// The sum Σ w V exp(-2πi(ul + vm)) over all samples, real part, [y][x]; the plane is of no use afterwards until it is
+    /// [cleared](UvPlane::clear).
+    pub fn image(&self, plane: &mut UvPlane<T>, parallel: bool) -> Vec<T> {
         self.image_about(plane, false, parallel)
     }
 
     /// Like [`image`](Self::image); `whole` puts the phase center on the nearest pixel.
-    pub(super) fn image_about(&self, plane: UvPlane<T>, whole: bool, parallel: bool) -> Vec<T> {
+    pub(super) fn image_about(&self, plane: &mut UvPlane<T>, whole: bool, parallel: bool) -> Vec<T> {
         let mut out = vec![T::zero(); self.geometry.nx * self.geometry.ny];
-        let UvPlane { mut cells, reach, .. } = plane;
-        self.fft.image(&mut cells, self.extent(reach), whole, parallel, &mut out);
+        self.fft.image(&mut plane.cells, self.extent(plane.reach), whole, parallel, &mut out);
         out
     }
 
     /// Like [`image`](Self::image), with the sum of the weights alone beside it: Σ w exp(-2πi(ul + vm)), its peak on the pixel
     /// nearest to the phase center.
-    pub fn image_and_psf(&self, plane: UvPlane<T>, parallel: bool) -> (Vec<T>, Vec<T>) {
-        let UvPlane { cells, mut psf, reach, sum_weight, n_outside } = plane;
-        let image = if cells.is_empty() {
-            Vec::new()
-        } else {
-            self.image(UvPlane { cells, psf: Vec::new(), reach, sum_weight, n_outside }, parallel)
-        };
-        let mut out = Vec::new();
-        if !psf.is_empty() {
-            out = vec![T::zero(); self.geometry.nx * self.geometry.ny];
-            self.fft.image(&mut psf, self.extent(reach), true, parallel, &mut out);
+    pub fn image_and_psf(&self, plane: &mut UvPlane<T>, parallel: bool) -> (Vec<T>, Vec<T>) {
+        let image = if plane.cells.is_empty() { Vec::new() } else { self.image(plane, parallel) };
+        let mut psf = Vec::new();
+        if !plane.psf.is_empty() {
+            psf = vec![T::zero(); self.geometry.nx * self.geometry.ny];
+            self.fft.image(&mut plane.psf, self.extent(plane.reach), true, parallel, &mut psf);
         }
-        (image, out)
+        (image, psf)
     }
 
     /// The plane of an image, [y][x] in Jy/pixel, to predict visibilities from; `max_uv_lambda` (if known) spares the rest of the plane.

@@ -98,7 +98,7 @@ fn gridding_is_the_sum_over_visibilities() {
                 let Ok(gridder) = Gridder::<f64>::new(g, accuracy, oversampling) else { continue };
                 let mut plane = gridder.plane(Content::Vis);
                 gridder.add(&mut plane, &set.samples(), Some(&set.vis)).unwrap();
-                let error = difference(gridder.image(plane, false), &exact);
+                let error = difference(gridder.image(&mut plane, false), &exact);
                 // The bound is an average over many images; few samples on few pixels scatter about it.
                 assert!(error < 2.0 * accuracy, "{nx} x {ny} {oversampling:?} {accuracy:e}: {error:e}");
             }
@@ -147,7 +147,7 @@ fn degridding_is_the_adjoint_of_gridding() {
         let mut grid = gridder.plane(Content::Vis);
         gridder.add(&mut grid, &set.samples(), Some(&set.vis)).unwrap();
         let left: f64 = predicted.iter().zip(&set.vis).map(|(a, b)| (a * b.conj()).re).sum();
-        let right: f64 = gridder.image(grid, true).iter().zip(&x).map(|(a, b)| a * b).sum();
+        let right: f64 = gridder.image(&mut grid, true).iter().zip(&x).map(|(a, b)| a * b).sum();
         assert!((left - right).abs() < 1e-11 * left.abs().max(n_rows as f64), "{left} {right}");
     }
 }
@@ -168,7 +168,7 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
             let mut predicted = vis.clone();
             let model = gridder.prepare(&image, None, true).unwrap();
             gridder.predict(&model, &samples, &mut predicted, true).unwrap();
-            (gridder.image_and_psf(plane, true), predicted)
+            (gridder.image_and_psf(&mut plane, true), predicted)
         })
     };
     let (one, two, three) = (on(1), on(2), on(3));
@@ -184,14 +184,14 @@ fn the_psf_is_the_image_of_ones() {
     let ones = vec![Complex::new(1.0, 0.0); set.vis.len()];
     let mut plane = gridder.plane(Content::Vis);
     gridder.add(&mut plane, &set.samples(), Some(&ones)).unwrap();
-    let image = gridder.image(plane, false);
+    let image = gridder.image(&mut plane, false);
     let mut both = gridder.plane(Content::VisAndPsf);
     for rows in [0..1000, 1000..3000] {
         let s = Samples { uvw_s: &set.uvw_s[rows.clone()], freq_hz: &set.freq_hz, weight: &set.weight[rows.start * 4..rows.end * 4] };
         gridder.add_alone(&mut both, &s, Some(&ones[rows.start * 4..rows.end * 4])).unwrap();
     }
     let sum = both.sum_weight;
-    let (again, psf) = gridder.image_and_psf(both, false);
+    let (again, psf) = gridder.image_and_psf(&mut both, false);
     assert!(difference(psf.iter().copied(), &image) < 1e-13);
     assert!(difference(again, &image) < 1e-13);
     assert!((psf[18 * 40 + 20] / sum - 1.0).abs() < 1e-9);
@@ -210,7 +210,7 @@ fn samples_beyond_the_grid_are_counted() {
     let image = |set: &Set| {
         let mut plane = gridder.plane(Content::Vis);
         gridder.add(&mut plane, &set.samples(), Some(&set.vis)).unwrap();
-        (plane.n_outside, gridder.image(plane, false))
+        (plane.n_outside, gridder.image(&mut plane, false))
     };
     let ((none, a), (four, b)) = (image(&fine), image(&all));
     assert_eq!((none, four), (0, 4));
@@ -242,7 +242,7 @@ fn fast_loops_agree_with_plain_ones() {
             gridder.add(&mut plane, &set.samples(), Some(&set.vis)).unwrap();
             let mut vis = set.vis.clone();
             gridder.predict(&gridder.prepare(&image_of(30 * 26), None, false).unwrap(), &set.samples(), &mut vis, false).unwrap();
-            let (mut image, psf) = gridder.image_and_psf(plane, false);
+            let (mut image, psf) = gridder.image_and_psf(&mut plane, false);
             image.extend(psf);
             image.extend(vis.iter().flat_map(|v| [v.re, v.im]));
             image
@@ -277,7 +277,7 @@ fn wide_images_count_the_w_term() {
             let mut plane = gridder.plane(Content::VisAndPsf);
             gridder.add(&mut plane, &set.samples(), Some(&set.vis), true).unwrap();
             let sum = plane.sum_weight();
-            let (image, psf) = gridder.image_and_psf(plane, true);
+            let (image, psf) = gridder.image_and_psf(&mut plane, true);
             let error = difference(image, &exact);
             assert!(error < 3.0 * accuracy, "{} terms, {accuracy:e}: {error:e}", gridder.n_terms());
             assert!((psf[n / 2 * n + n / 2] / sum - 1.0).abs() < 3.0 * accuracy);

@@ -54,6 +54,16 @@ impl<T> WidePlane<T> {
     }
 }
 
+impl<T: Float> WidePlane<T>
+where
+    Complex<T>: bytemuck::Pod,
+{
+    /// Makes the plane empty again.
+    pub fn clear(&mut self) {
+        self.vis.iter_mut().chain(&mut self.psf).for_each(UvPlane::clear);
+    }
+}
+
 /// Largest |w(n-1)| phase of an image, rad: how wrong its corners are if the w-term is left out.
 pub fn w_phase(geometry: &Geometry, max_w_lambda: f64) -> f64 {
     std::f64::consts::TAU * max_w_lambda * depth_of_sky(geometry)
@@ -93,6 +103,11 @@ where
             return Ok(WideGridder { gridder, n_terms: 1, depth: None });
         }
         Ok(WideGridder { gridder, n_terms, depth: Some(Depth { w_max, range, phi }) })
+    }
+
+    /// The oversampling for planes of `n_samples`, as [`Gridder::cheapest_oversampling`].
+    pub fn cheapest_oversampling(geometry: &Geometry, accuracy: f64, n_samples: f64) -> Oversampling {
+        Gridder::<T>::cheapest_oversampling(geometry, accuracy, n_samples)
     }
 
     /// Pixels of the image.
@@ -164,19 +179,20 @@ where
         out.par_chunks_mut(n).enumerate().with_min_len(512).for_each(row);
     }
 
-    /// The images of a plane, [y][x]: of the visibilities and of the weights, empty where there is none.
-    pub fn image_and_psf(&self, plane: WidePlane<T>, parallel: bool) -> (Vec<T>, Vec<T>) {
+    /// The images of a plane, [y][x]: of the visibilities and of the weights, empty where there is none. The plane is of no use
+    /// afterwards until it is [cleared](WidePlane::clear).
+    pub fn image_and_psf(&self, plane: &mut WidePlane<T>, parallel: bool) -> (Vec<T>, Vec<T>) {
         let Some(depth) = &self.depth else {
-            return plane.vis.into_iter().next().map_or((Vec::new(), Vec::new()), |p| self.gridder.image_and_psf(p, parallel));
+            return plane.vis.first_mut().map_or((Vec::new(), Vec::new()), |p| self.gridder.image_and_psf(p, parallel));
         };
-        (self.sum_terms(depth, plane.vis, false, parallel), self.sum_terms(depth, plane.psf, true, parallel))
+        (self.sum_terms(depth, &mut plane.vis, false, parallel), self.sum_terms(depth, &mut plane.psf, true, parallel))
     }
 
-    fn sum_terms(&self, depth: &Depth, planes: Vec<UvPlane<T>>, whole: bool, parallel: bool) -> Vec<T> {
+    fn sum_terms(&self, depth: &Depth, planes: &mut [UvPlane<T>], whole: bool, parallel: bool) -> Vec<T> {
         if planes.is_empty() {
             return Vec::new();
         }
-        let images: Vec<Vec<T>> = planes.into_iter().map(|p| self.gridder.image_about(p, whole, parallel)).collect();
+        let images: Vec<Vec<T>> = planes.iter_mut().map(|p| self.gridder.image_about(p, whole, parallel)).collect();
         let mut g = *self.geometry();
         if whole {
             g.center = (g.center.0.round(), g.center.1.round());

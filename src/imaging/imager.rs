@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use ndarray::Array2;
+use ndarray::{ArcArray2, Array2, ArrayView2};
 use num_complex::Complex;
-use rayon::prelude::*;
 
 use super::ImagingError;
 use super::input::{Dropped, Input};
@@ -12,7 +11,7 @@ use super::pass::{Pass, Planes, Sums, Tally};
 use super::stream::{Cache, Met, Phases, Stream};
 use super::weighting::{Weighting, Weights};
 use crate::error::Result;
-use crate::gridding::{Content, Float, Geometry, Oversampling, WideGridder, WidePlane};
+use crate::gridding::{Content, Float, Geometry, WideGridder};
 use crate::notice::{Reporter, Warning};
 use crate::sky::{Direction, SpectralFrame};
 
@@ -88,7 +87,7 @@ impl PlaneSummary {
 #[derive(Debug, Clone)]
 pub struct Dirty {
     /// Dirty image, Jy/beam, plane by plane [y, x]; 0 where a plane is empty.
-    pub image: Vec<Array2<f32>>,
+    pub image: Vec<ArcArray2<f32>>,
     /// PSF with peak 1 (of the first plane for Taylor terms), plane by plane.
     pub psf: Vec<Array2<f32>>,
     /// What is known of each image plane.
@@ -125,7 +124,8 @@ const SINGLE_PRECISION: f64 = 3e-6;
 
 /// Sums of a pass as images.
 pub(super) struct RawImages {
-    pub image: Vec<Array2<f32>>,
+    /// `None` where a plane was not asked for.
+    pub image: Vec<Option<Array2<f32>>>,
     pub psf: Vec<Array2<f32>>,
     pub tally: Vec<Tally>,
     pub met: Met,
@@ -140,12 +140,10 @@ impl<'a> Core<'a> {
         notice: &dyn Reporter,
     ) -> Result<Core<'a>> {
         let stream = Stream::new(inputs, spec.center, spec.frame, phases)?;
-        let oversampling = oversampling(&spec.geometry);
-        let single = spec.accuracy >= SINGLE_PRECISION;
-        let engine = if single {
-            Engine::Single(Precision::new(&spec, oversampling)?)
+        let engine = if spec.accuracy >= SINGLE_PRECISION {
+            Engine::Single(Precision::new(&spec, &stream)?)
         } else {
-            Engine::Double(Precision::new(&spec, oversampling)?)
+            Engine::Double(Precision::new(&spec, &stream)?)
         };
         let weights = match (weights, &engine) {
             (Some(weights), _) => weights,
@@ -160,6 +158,14 @@ impl<'a> Core<'a> {
         self.weights.clone()
     }
 
+    /// Sum of the imaging weights of the middle plane, about.
+    pub fn expected_weight(&self) -> Result<f64> {
+        match &self.engine {
+            Engine::Single(p) => p.pass(self, Content::Psf, None, "").expected_weight(),
+            Engine::Double(p) => p.pass(self, Content::Psf, None, "").expected_weight(),
+        }
+    }
+
     /// Sums of visibilities and weights.
     pub fn dirty(&self, notice: &dyn Reporter) -> Result<RawImages> {
         match &self.engine {
@@ -168,8 +174,8 @@ impl<'a> Core<'a> {
         }
     }
 
-    /// Sums of visibilities minus those of a model.
-    pub fn residual(&self, model: &[Array2<f32>], notice: &dyn Reporter) -> Result<RawImages> {
+    /// Sums of visibilities minus those of a model, of the planes whose model is given.
+    pub fn residual(&self, model: &[Option<ArrayView2<f32>>], notice: &dyn Reporter) -> Result<RawImages> {
         match &self.engine {
             Engine::Single(p) => p.run(self, Content::Vis, Some(model), "residual", notice),
             Engine::Double(p) => p.run(self, Content::Vis, Some(model), "residual", notice),
@@ -185,47 +191,46 @@ impl<T: Float> Precision<T>
 where
     Complex<T>: bytemuck::Pod,
 {
-    fn new(spec: &ImageSpec, oversampling: Oversampling) -> Result<Precision<T>> {
+    fn new(spec: &ImageSpec, stream: &Stream) -> Result<Precision<T>> {
+        let cache = Cache::new(spec.cache_bytes);
+        let n_samples = samples_of_plane(spec, stream, &cache)?;
+        let oversampling = WideGridder::<T>::cheapest_oversampling(&spec.geometry, spec.accuracy, n_samples);
         let gridder = WideGridder::new(spec.geometry, spec.accuracy, oversampling, spec.max_w_lambda)?;
-        Ok(Precision { gridder, cache: Cache::new(spec.cache_bytes) })
+        Ok(Precision { gridder, cache })
     }
 
-    fn run(&self, core: &Core, content: Content, model: Option<&[Array2<f32>]>, stage: &str, notice: &dyn Reporter) -> Result<RawImages> {
-        let model = match model {
-            Some(model) => Some(self.planes_of(model)?),
-            None => None,
-        };
-        let pass = Pass {
-            stream: &core.stream,
-            cache: &self.cache,
-            gridder: &self.gridder,
-            planes: &core.spec.planes,
-            weights: &core.weights,
-            content,
-            model: model.as_deref(),
-            stage,
-        };
-        let Sums { image, psf, tally, met } = pass.run(notice)?;
-        Ok(RawImages { image: self.arrays(image), psf: self.arrays(psf), tally, met })
+    fn pass<'p>(
+        &'p self,
+        core: &'p Core<'p>,
+        content: Content,
+        model: Option<&'p [Option<ArrayView2<'p, f32>>]>,
+        stage: &'p str,
+    ) -> Pass<'p, T> {
+        let Core { stream, weights, spec, .. } = core;
+        Pass { stream, cache: &self.cache, gridder: &self.gridder, planes: &spec.planes, weights, content, model, stage }
     }
 
-    fn planes_of(&self, model: &[Array2<f32>]) -> Result<Vec<WidePlane<T>>> {
+    fn run(
+        &self,
+        core: &Core,
+        content: Content,
+        model: Option<&[Option<ArrayView2<f32>>]>,
+        stage: &str,
+        notice: &dyn Reporter,
+    ) -> Result<RawImages> {
+        let Sums { image, psf, tally, met } = self.pass(core, content, model, stage).run(notice)?;
+        let array = |plane: Vec<T>| self.array(plane);
+        Ok(RawImages {
+            image: image.into_iter().map(|p| p.map(array)).collect(),
+            psf: psf.into_iter().map(array).collect(),
+            tally,
+            met,
+        })
+    }
+
+    fn array(&self, plane: Vec<T>) -> Array2<f32> {
         let Geometry { nx, ny, .. } = *self.gridder.geometry();
-        let many = model.len() > 1;
-        let plane = |plane: &Array2<f32>| {
-            if plane.dim() != (ny, nx) {
-                return Err(super::shape_error("model", plane.dim(), (ny, nx)).into());
-            }
-            let values: Vec<T> = plane.iter().map(|v| T::of(f64::from(*v))).collect();
-            Ok(self.gridder.prepare(&values, None, !many)?)
-        };
-        if many { model.par_iter().map(plane).collect() } else { model.iter().map(plane).collect() }
-    }
-
-    fn arrays(&self, planes: Vec<Vec<T>>) -> Vec<Array2<f32>> {
-        let Geometry { nx, ny, .. } = *self.gridder.geometry();
-        let array = |p: Vec<T>| Array2::from_shape_fn((ny, nx), |(y, x)| p[y * nx + x].f64() as f32);
-        planes.into_iter().map(array).collect()
+        Array2::from_shape_fn((ny, nx), |(y, x)| plane[y * nx + x].f64() as f32)
     }
 }
 
@@ -256,24 +261,24 @@ impl<'a> Imager<'a> {
         self.sum_weight = tally.iter().map(|t| t.sum_weight).collect();
         let n = self.core.spec.planes.n_images();
         let planes = tally[..n].iter().map(PlaneSummary::of).collect();
-        Ok(Dirty { image: self.normalized(image), psf: self.normalized(psf), planes, dropped: met.dropped, band_hz: met.band_hz })
+        let image = image.into_iter().enumerate().filter_map(|(i, plane)| Some(self.normalized(i, plane?).into_shared())).collect();
+        let psf = psf.into_iter().enumerate().map(|(i, plane)| self.normalized(i, plane)).collect();
+        Ok(Dirty { image, psf, planes, dropped: met.dropped, band_hz: met.band_hz })
     }
 
-    /// Residual image of a model, Jy/pixel, one image for each plane; after [`dirty`](Self::dirty).
-    pub fn residual(&self, model: &[Array2<f32>], notice: &dyn Reporter) -> Result<Vec<Array2<f32>>> {
-        Ok(self.normalized(self.core.residual(model, notice)?.image))
+    /// Residual images of a model, Jy/pixel, of the planes whose model is given; after [`dirty`](Self::dirty).
+    pub fn residual(&self, model: &[Option<ArrayView2<f32>>], notice: &dyn Reporter) -> Result<Vec<Option<Array2<f32>>>> {
+        let raw = self.core.residual(model, notice)?.image;
+        Ok(raw.into_iter().enumerate().map(|(i, plane)| plane.map(|p| self.normalized(i, p))).collect())
     }
 
     /// Divides sums by the weights: those of the first plane for Taylor terms, of its own plane otherwise.
-    fn normalized(&self, planes: Vec<Array2<f32>>) -> Vec<Array2<f32>> {
+    fn normalized(&self, i: usize, mut plane: Array2<f32>) -> Array2<f32> {
         let taylor = matches!(self.core.spec.planes, Planes::Taylor { .. });
-        let divide = |(i, mut plane): (usize, Array2<f32>)| {
-            let sum = self.sum_weight.get(if taylor { 0 } else { i }).copied().unwrap_or(0.0);
-            let scale = if sum > 0.0 { 1.0 / sum } else { 0.0 };
-            plane.mapv_inplace(|v| (f64::from(v) * scale) as f32);
-            plane
-        };
-        planes.into_iter().enumerate().map(divide).collect()
+        let sum = self.sum_weight.get(if taylor { 0 } else { i }).copied().unwrap_or(0.0);
+        let scale = if sum > 0.0 { 1.0 / sum } else { 0.0 };
+        plane.mapv_inplace(|v| (f64::from(v) * scale) as f32);
+        plane
     }
 }
 
@@ -313,13 +318,18 @@ pub(super) fn check_tally(spec: &ImageSpec, tally: &[Tally], met: &Met, notice: 
     Ok(())
 }
 
-/// Large images keep their grids small: their transforms would cost more than wider kernels.
-fn oversampling(geometry: &Geometry) -> Oversampling {
-    match geometry.nx.max(geometry.ny) {
-        0..=2100 => Oversampling::Two,
-        2101..=4200 => Oversampling::OneAndHalf,
-        _ => Oversampling::OneAndQuarter,
+/// Samples of a plane, about: what the first block tells of all rows.
+fn samples_of_plane<T: Float>(spec: &ImageSpec, stream: &Stream, cache: &Cache<T>) -> Result<f64> {
+    if stream.n_blocks() == 0 {
+        return Ok(0.0);
     }
+    let block = stream.block(cache, 0)?;
+    let of_row = match (&spec.planes, block.freq_hz.as_ref()) {
+        (Planes::Channels(grid), [a, b, ..]) => (grid.step_hz / (b - a)).abs().max(1.0),
+        (Planes::Channels(_), _) => 1.0,
+        (_, channels) => channels.len() as f64,
+    };
+    Ok(of_row * stream.n_rows() as f64)
 }
 
 /// The longest baseline may be this much beyond what the cell can represent before anything is read.

@@ -11,6 +11,7 @@ mod input;
 mod jvm;
 mod keplerian;
 mod mask_grid;
+pub(crate) mod memory;
 mod mosaic;
 mod options;
 mod pass;
@@ -31,7 +32,7 @@ pub use beam_fit::{common_beam, fit_beam};
 pub use channel_axis::{axis_of_band, axis_of_grid, channel_grid};
 pub use channels::{ChannelGrid, Interpolation};
 pub use clean::{
-    AutoMaskOptions, Choice, CleanOptions, Cleaned, CycleRecord, LoopOptions, LoopRecord, MajorCycle, MaskPlan, Stage, Start, StopReason,
+    AutoMaskOptions, Choice, CleanOptions, Cleaned, CycleRecord, LoopOptions, LoopRecord, MajorCycle, MaskPlan, Psfs, Stage, Start, StopReason,
 };
 pub use clean::{chauvenet_noise, clean, clean_loop, psf_sidelobes, robust_noise, signal_mask};
 pub use error::ImagingError;
@@ -40,12 +41,12 @@ pub use input::{Array, Dropped, Input, Intensity};
 pub use jvm::jvm_epsilon;
 pub use keplerian::{KeplerianOptions, keplerian_mask, line_offset_kms, smooth_mask};
 pub use mask_grid::mask_on_grid;
-pub use mosaic::{MosaicImager, Pointing, beam_image, pointings};
+pub use mosaic::{MosaicImager, Pointing, pointings};
 pub use options::{Deconvolver, FrameName, GridderName, ImageOptions, Mode, RestoringBeam, SchemeName, VelocityName};
 pub use pass::Planes;
 pub use plan::{ImagePlan, PlanOptions, plan_image};
 pub use predict::{Model, Predictor};
-pub use primary_beam::{BeamModel, PowerTable, PrimaryBeam};
+pub use primary_beam::{BandTable, BeamModel, PowerTable, PrimaryBeam};
 pub use recipe::{Imaged, Jvm, MaskChoice, StartModel, Unfinished, image, makes_mosaic};
 pub use recipe_phangs::{PhangsImaged, PhangsOptions, ResidualStatistics, phangs_image};
 pub use region::{RegionError, Shape, parse_regions, regions_mask};

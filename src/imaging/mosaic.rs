@@ -5,14 +5,16 @@
 //! with natural weights. A model of the true sky is seen by pointing p as B_p times the model. Taylor terms share the W and
 //! the B_p of the first: spectra of the sky are as seen through the beam of the reference frequency.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, CowArray, Ix2, Zip, s};
+use rayon::prelude::*;
 
-use super::imager::{Core, RawImages, check, check_tally};
+use super::imager::{Core, check, check_tally};
 use super::pass::{Planes, Tally};
-use super::primary_beam::PrimaryBeam;
-use super::stream::{Met, Phases};
+use super::primary_beam::{BandTable, PrimaryBeam};
+use super::stream::{Met, Phases, nearest_pixel};
 use super::{Dirty, ImageSpec, Input, MajorCycle, PlaneSummary};
 use crate::error::Result;
 use crate::gridding::Geometry;
@@ -30,18 +32,53 @@ struct Facet<'a> {
     /// First pixel of the facet in the mosaic.
     x0: usize,
     y0: usize,
-    /// Beam of each plane, or one for all.
-    beam: Vec<Array2<f32>>,
+    beams: Beams,
+    /// The axis of the beam, pixels of the facet; phases refer to the pixel next to it.
+    axis: Geometry,
 }
 
-impl Facet<'_> {
-    fn beam(&self, plane: usize) -> &Array2<f32> {
-        &self.beam[plane.min(self.beam.len() - 1)]
+/// The beams of a facet's planes.
+#[derive(Debug)]
+struct Beams {
+    table: BandTable,
+    /// Frequency of each plane, or one for all, Hz.
+    freq_hz: Vec<f64>,
+    /// Kept where there is room; empty otherwise.
+    kept: Vec<Array2<f32>>,
+}
+
+/// Beams of all facets are kept if they take no more than this together, bytes; otherwise they are computed when they are needed.
+const KEPT_BYTES: usize = 64 << 20;
+
+impl<'a> Facet<'a> {
+    fn beam(&self, plane: usize) -> CowArray<'_, f32, Ix2> {
+        let plane = plane.min(self.beams.freq_hz.len() - 1);
+        match self.beams.kept.get(plane) {
+            Some(kept) => kept.into(),
+            None => self.beams.table.image(&self.axis, self.beams.freq_hz[plane]).into(),
+        }
     }
-    /// The beam at a pixel of the mosaic; `None` outside the facet.
-    fn at(&self, plane: usize, y: i64, x: i64) -> Option<f64> {
-        at(self.beam(plane), y - self.y0 as i64, x - self.x0 as i64).map(|b| f64::from(*b))
+
+    fn keep_beams(&mut self) {
+        self.beams.kept = self.beams.freq_hz.par_iter().map(|f| self.beams.table.image(&self.axis, *f)).collect();
     }
+
+    fn beam_bytes(&self) -> usize {
+        let (ny, nx) = self.size();
+        4 * nx * ny * self.beams.freq_hz.len()
+    }
+
+    /// The pixels of an image of the mosaic that the facet covers.
+    fn part<'b, A>(&self, image: ArrayView2<'b, A>) -> ArrayView2<'b, A> {
+        let (ny, nx) = self.size();
+        image.slice_move(s![self.y0..self.y0 + ny, self.x0..self.x0 + nx])
+    }
+
+    fn part_mut<'b, A>(&self, image: &'b mut Array2<A>) -> ArrayViewMut2<'b, A> {
+        let (ny, nx) = self.size();
+        image.slice_mut(s![self.y0..self.y0 + ny, self.x0..self.x0 + nx])
+    }
+
     fn size(&self) -> (usize, usize) {
         let g = &self.core.spec.geometry;
         (g.ny, g.nx)
@@ -83,8 +120,10 @@ pub fn pointings<'a>(inputs: &[Input<'a>], dish_m: Option<f64>, notice: &dyn Rep
 pub struct MosaicImager<'a> {
     spec: ImageSpec,
     facets: Vec<Facet<'a>>,
-    /// W of each plane, or one for all Taylor terms; once known.
-    weight: Vec<Array2<f64>>,
+    /// √(W/W_max) of each plane, or one for all Taylor terms; once known.
+    pb: Vec<Array2<f32>>,
+    /// W_max of each.
+    top: Vec<f64>,
 }
 
 impl<'a> MosaicImager<'a> {
@@ -93,29 +132,34 @@ impl<'a> MosaicImager<'a> {
     /// `all` are the inputs of all pointings.
     pub fn new(all: &'a [Input<'a>], pointings: &'a [Pointing<'a>], spec: ImageSpec, notice: &dyn Reporter) -> Result<MosaicImager<'a>> {
         check(all, &spec)?;
-        let together =
-            if spec.weights_by_pointing { None } else { Some(Core::new(all, spec.clone(), Phases::Pointing, None, notice)?.weights()) };
         let sky = Celestial::simple(Projection::Sin { xi: 0.0, eta: 0.0 }, spec.center, spec.geometry.cell_rad, spec.geometry.center)?;
+        let phases = Phases::Pixels(&sky);
+        let together = if spec.weights_by_pointing { None } else { Some(Core::new(all, spec.clone(), phases, None, notice)?.weights()) };
         let share = spec.cache_bytes / pointings.len().max(1);
         let mut facets = Vec::new();
         for pointing in pointings {
-            let Some((geometry, x0, y0)) = facet_geometry(&spec, &sky, pointing) else { continue };
-            let beam = plane_frequencies(&spec, pointing).into_iter().map(|f| beam_image(&geometry, pointing.beam, f)).collect();
+            let Some((geometry, x0, y0, axis)) = facet_geometry(&spec, &sky, pointing) else { continue };
+            let freq_hz = plane_frequencies(&spec, pointing);
+            let table = BandTable::of_image(pointing.beam, &axis, freq_hz.iter().copied().fold(0.0, f64::max));
             let weights = match &together {
                 Some(weights) => Arc::clone(weights),
                 // The cells of the density are those of the whole image, not of the part that the pointing sees.
-                None => Core::new(&pointing.inputs, spec.clone(), Phases::Pointing, None, notice)?.weights(),
+                None => Core::new(&pointing.inputs, spec.clone(), phases, None, notice)?.weights(),
             };
             let facet = ImageSpec { geometry, cache_bytes: share, ..spec.clone() };
-            let core = Core::new(&pointing.inputs, facet, Phases::Pointing, Some(weights), notice)?;
-            facets.push(Facet { core, x0, y0, beam });
+            let core = Core::new(&pointing.inputs, facet, phases, Some(weights), notice)?;
+            let beams = Beams { table, freq_hz, kept: Vec::new() };
+            facets.push(Facet { core, x0, y0, beams, axis });
         }
         if facets.is_empty() {
             let distance = |p: &Pointing| Some(p.inputs.first()?.center().in_frame(spec.center.frame)?.separation_rad(spec.center));
             let separation_rad = pointings.iter().filter_map(distance).fold(std::f64::consts::PI, f64::min);
             return Err(super::ImagingError::OutsideBeam { center: spec.center.to_string(), separation_rad }.into());
         }
-        Ok(MosaicImager { spec, facets, weight: Vec::new() })
+        if facets.iter().map(Facet::beam_bytes).sum::<usize>() <= KEPT_BYTES {
+            facets.iter_mut().for_each(Facet::keep_beams);
+        }
+        Ok(MosaicImager { spec, facets, pb: Vec::new(), top: Vec::new() })
     }
 
     /// The request.
@@ -123,144 +167,179 @@ impl<'a> MosaicImager<'a> {
         &self.spec
     }
 
-    /// Flat-noise dirty image and the PSF where the mosaic is most sensitive.
+    /// Flat-noise dirty image and the PSF where the mosaic is about most sensitive. Pointings are imaged one after the other: beside
+    /// the mosaic only one of them is in memory.
     pub fn dirty(&mut self, notice: &dyn Reporter) -> Result<Dirty> {
-        let n = self.spec.planes.n_images();
-        let (ny, nx) = (self.spec.geometry.ny, self.spec.geometry.nx);
-        let mut raw = Vec::new();
-        for facet in &self.facets {
-            raw.push(facet.core.dirty(notice)?);
-        }
-        let met = raw.iter().fold(Met::default(), |m, r| m.with(r.met));
-        let all: Vec<Tally> = raw.iter().flat_map(|r| r.tally.iter().copied()).collect();
-        check_tally(&self.spec, &all, &met, notice)?;
+        let (n, n_psfs) = (self.spec.planes.n_images(), self.spec.planes.n_psfs());
         let n_weights = if matches!(self.spec.planes, Planes::Taylor { .. }) { 1 } else { n };
-        self.weight = (0..n_weights).map(|plane| self.sum_of_beams(&raw, plane, (ny, nx))).collect();
-        let image = (0..n).map(|plane| self.flat_noise(raw.iter().map(|r| &r.image[plane]), plane)).collect();
-        let psf = (0..self.spec.planes.n_psfs()).map(|plane| self.psf(&raw, plane)).collect();
-        let planes = (0..n).map(|plane| self.summary(&raw, plane)).collect();
-        Ok(Dirty { image, psf, planes, dropped: met.dropped, band_hz: met.band_hz })
+        let empty = || Array2::<f32>::zeros((self.spec.geometry.ny, self.spec.geometry.nx));
+        let new = |n: usize| -> Vec<Array2<f32>> { (0..n).map(|_| empty()).collect() };
+        let (mut image, mut psf, mut weight) = (new(n), new(n_psfs), new(n_weights));
+        let mut tally = vec![Tally::default(); n_psfs];
+        let mut met = Met::default();
+        let at = self.most_sensitive()?;
+        for facet in &self.facets {
+            let raw = facet.core.dirty(notice)?;
+            met = met.with(raw.met);
+            tally.iter_mut().zip(&raw.tally).for_each(|(all, one)| all.add(one));
+            weight.par_iter_mut().enumerate().for_each(|(i, weight)| facet.add_weight(i, raw.tally[i].sum_weight, weight));
+            image.par_iter_mut().zip(&raw.image).enumerate().for_each(|(i, (sum, raw))| facet.add_seen(i, raw.as_ref(), sum));
+            psf.par_iter_mut().zip(&raw.psf).enumerate().for_each(|(i, (sum, raw))| self.add_psf(facet, i, at, raw, sum));
+        }
+        check_tally(&self.spec, &tally, &met, notice)?;
+        self.top = weight.iter().map(|w| w.iter().copied().fold(0.0, f32::max).into()).collect();
+        self.pb = weight.into_par_iter().map(relative).collect();
+        image.par_iter_mut().enumerate().for_each(|(i, sum)| self.flatten(i, sum));
+        psf.par_iter_mut().enumerate().for_each(|(i, sum)| self.flatten_psf(i, at, sum));
+        let planes = tally[..n].iter().map(PlaneSummary::of).collect();
+        Ok(Dirty { image: image.into_iter().map(Array2::into_shared).collect(), psf, planes, dropped: met.dropped, band_hz: met.band_hz })
     }
 
     /// √(W/W_max) of each plane: what the flat-noise image is to be divided by.
-    pub fn primary_beam(&self) -> Vec<Array2<f32>> {
-        self.weight.iter().map(|w| relative(w).mapv(|v| v as f32)).collect()
+    pub fn primary_beam(&self) -> &[Array2<f32>] {
+        &self.pb
     }
 
     /// W = Σ_p (Σ w) B_p² of each plane.
-    pub fn weight(&self) -> &[Array2<f64>] {
-        &self.weight
+    pub fn weight(&self) -> Vec<Array2<f32>> {
+        self.pb.iter().zip(&self.top).map(|(pb, top)| pb.mapv(|b| (top * f64::from(b) * f64::from(b)) as f32)).collect()
     }
 
-    fn sum_of_beams(&self, raw: &[RawImages], plane: usize, shape: (usize, usize)) -> Array2<f64> {
-        let mut weight = Array2::zeros(shape);
-        for (facet, raw) in self.facets.iter().zip(raw) {
-            let sum = raw.tally[plane].sum_weight;
-            let (ny, nx) = facet.size();
-            let mut part = weight.slice_mut(s![facet.y0..facet.y0 + ny, facet.x0..facet.x0 + nx]);
-            ndarray::Zip::from(&mut part).and(facet.beam(plane)).for_each(|w, b| *w += sum * f64::from(*b) * f64::from(*b));
-        }
-        weight
+    /// Place of a plane among the weights.
+    fn of_plane(&self, plane: usize) -> usize {
+        plane.min(self.pb.len() - 1)
     }
 
-    fn weight_of(&self, plane: usize) -> &Array2<f64> {
-        &self.weight[plane.min(self.weight.len() - 1)]
+    /// The pixel (y, x) where W of the middle plane is largest, as a few blocks of each pointing tell: the PSF there can then be summed up
+    /// pointing by pointing.
+    fn most_sensitive(&self) -> Result<(usize, usize)> {
+        let mut sum = Array2::<f32>::zeros((self.spec.geometry.ny, self.spec.geometry.nx));
+        for facet in &self.facets {
+            facet.add_weight(facet.beams.freq_hz.len() / 2, facet.core.expected_weight()?, &mut sum);
+        }
+        Ok(sum.indexed_iter().fold(((0, 0), 0.0), |best, (i, w)| if *w > best.1 { (i, *w) } else { best }).0)
     }
 
-    fn flat_noise<'b>(&self, raw: impl Iterator<Item = &'b Array2<f32>>, plane: usize) -> Array2<f32> {
-        let weight = self.weight_of(plane);
-        let mut sum: Array2<f64> = Array2::zeros(weight.dim());
-        for (facet, raw) in self.facets.iter().zip(raw) {
-            let (ny, nx) = facet.size();
-            let mut part = sum.slice_mut(s![facet.y0..facet.y0 + ny, facet.x0..facet.x0 + nx]);
-            ndarray::Zip::from(&mut part).and(facet.beam(plane)).and(raw).for_each(|s, b, r| *s += f64::from(*b) * f64::from(*r));
-        }
-        let top = weight.iter().copied().fold(0.0, f64::max);
-        ndarray::Zip::from(&sum).and(weight).map_collect(|s, w| if *w > 0.0 { (s / (w * top).sqrt()) as f32 } else { 0.0 })
+    /// Divides Σ_p B_p R_p by √(W W_max).
+    fn flatten(&self, plane: usize, sum: &mut Array2<f32>) {
+        let top = self.top[self.of_plane(plane)];
+        Zip::from(sum).and(&self.pb[self.of_plane(plane)]).for_each(|s, b| *s = if *b > 0.0 { (f64::from(*s) / (top * f64::from(*b))) as f32 } else { 0.0 });
     }
 
-    /// The flat-noise image of a point where the mosaic is most sensitive (x0), moved to the middle:
-    /// Σ_p B_p(x0) B_p(x) P_p(x - x0) / √(W(x) W(x0)), with P_p the sums of the weights of pointing p.
-    fn psf(&self, raw: &[RawImages], plane: usize) -> Array2<f32> {
-        let weight = self.weight_of(plane);
-        let (ny, nx) = weight.dim();
-        let ((y0, x0), top) = weight.indexed_iter().fold(((0, 0), 0.0), |best, (i, w)| if *w > best.1 { (i, *w) } else { best });
-        let middle = [self.spec.geometry.center.1.round() as i64, self.spec.geometry.center.0.round() as i64];
-        let mut sum: Array2<f64> = Array2::zeros((ny, nx));
-        if top == 0.0 {
-            return Array2::zeros((ny, nx));
-        }
-        for (facet, raw) in self.facets.iter().zip(raw) {
-            let beam_at = |y: i64, x: i64| facet.at(plane, y, x);
-            let Some(seen) = beam_at(y0 as i64, x0 as i64) else { continue };
-            let center = facet.core.spec.geometry.center;
-            let center = [center.1.round() as i64, center.0.round() as i64];
-            for ((y, x), v) in raw.psf[plane].indexed_iter() {
-                let (dy, dx) = (y as i64 - center[0], x as i64 - center[1]);
-                let (Some(beam), Some(w)) = (beam_at(y0 as i64 + dy, x0 as i64 + dx), at(weight, y0 as i64 + dy, x0 as i64 + dx)) else {
-                    continue;
-                };
-                let Some(out) = at_mut(&mut sum, middle[0] + dy, middle[1] + dx) else { continue };
-                if *w > 0.0 {
-                    *out += seen * beam * f64::from(*v) / (*w * top).sqrt();
-                }
-            }
-        }
-        sum.mapv(|v| v as f32)
+    /// The pixel of the image that the PSF peaks on, (y, x).
+    fn middle(&self) -> (usize, usize) {
+        let (x, y) = self.spec.geometry.center;
+        (y.round() as usize, x.round() as usize)
     }
 
-    fn summary(&self, raw: &[RawImages], plane: usize) -> PlaneSummary {
-        // As if all pointings were one: the noise of the flat-noise image where beams do not overlap is larger.
-        let mut tally = Tally::default();
-        for raw in raw {
-            let t = &raw.tally[plane];
-            tally.sum_weight += t.sum_weight;
-            tally.variance += t.variance;
-            tally.inverse_variance += t.inverse_variance;
-            tally.n_samples += t.n_samples;
+    /// Adds a facet's part B_p(x0) B_p(x) P_p(x - x0) of the image of a point at `at`, moved to the middle; P_p are the sums of the
+    /// weights of pointing p.
+    fn add_psf(&self, facet: &Facet, plane: usize, at: (usize, usize), raw: &Array2<f32>, sum: &mut Array2<f32>) {
+        let beam = facet.beam(plane);
+        let (y, x) = (at.0 as i64 - facet.y0 as i64, at.1 as i64 - facet.x0 as i64);
+        let Some(seen) = usize::try_from(y).ok().zip(usize::try_from(x).ok()).and_then(|i| beam.get(i)).copied() else { return };
+        let center = facet.core.spec.geometry.center;
+        let middle = self.middle();
+        let rows = Overlap::new(beam.nrows(), y, raw.nrows(), center.1 as i64, sum.nrows(), middle.0 as i64);
+        let columns = Overlap::new(beam.ncols(), x, raw.ncols(), center.0 as i64, sum.ncols(), middle.1 as i64);
+        let beam = beam.slice(s![rows.of_beam(), columns.of_beam()]);
+        let raw = raw.slice(s![rows.of_psf(), columns.of_psf()]);
+        Zip::from(sum.slice_mut(s![rows.of_sum(), columns.of_sum()])).and(beam).and(raw).for_each(|s, b, p| *s += seen * b * p);
+    }
+
+    /// Divides by √(W(x) W(x0)).
+    fn flatten_psf(&self, plane: usize, at: (usize, usize), sum: &mut Array2<f32>) {
+        let (pb, top) = (&self.pb[self.of_plane(plane)], self.top[self.of_plane(plane)]);
+        let middle = self.middle();
+        let scale = top * f64::from(pb[at]);
+        for ((y, x), v) in sum.indexed_iter_mut().filter(|(_, v)| **v != 0.0) {
+            let b = at_pixel(pb, (y + at.0) as i64 - middle.0 as i64, (x + at.1) as i64 - middle.1 as i64).copied().unwrap_or(0.0);
+            *v = if b > 0.0 && scale > 0.0 { (f64::from(*v) / (scale * f64::from(b))) as f32 } else { 0.0 };
         }
-        PlaneSummary::of(&tally)
+    }
+}
+
+impl Facet<'_> {
+    /// Adds (Σ w) B².
+    fn add_weight(&self, plane: usize, sum_weight: f64, weight: &mut Array2<f32>) {
+        Zip::from(self.part_mut(weight)).and(&self.beam(plane)).for_each(|w, b| *w += (sum_weight * f64::from(*b) * f64::from(*b)) as f32);
+    }
+
+    /// Adds B R.
+    fn add_seen(&self, plane: usize, raw: Option<&Array2<f32>>, sum: &mut Array2<f32>) {
+        if let Some(raw) = raw {
+            Zip::from(self.part_mut(sum)).and(&self.beam(plane)).and(raw).for_each(|s, b, r| *s += b * r);
+        }
+    }
+}
+
+/// Pixels of one axis that a beam, a PSF about a point of it, and an image about its middle have in common.
+struct Overlap {
+    beam: i64,
+    psf: i64,
+    sum: i64,
+    n: i64,
+}
+
+impl Overlap {
+    /// Each with its length and the pixel that the point lies on.
+    fn new(n_beam: usize, beam: i64, n_psf: usize, psf: i64, n_sum: usize, sum: i64) -> Overlap {
+        let before = beam.min(psf).min(sum);
+        let after = (n_beam as i64 - beam).min(n_psf as i64 - psf).min(n_sum as i64 - sum);
+        Overlap { beam: beam - before, psf: psf - before, sum: sum - before, n: (before + after).max(0) }
+    }
+    fn of_beam(&self) -> Range<usize> {
+        self.beam as usize..(self.beam + self.n) as usize
+    }
+    fn of_psf(&self) -> Range<usize> {
+        self.psf as usize..(self.psf + self.n) as usize
+    }
+    fn of_sum(&self) -> Range<usize> {
+        self.sum as usize..(self.sum + self.n) as usize
     }
 }
 
 impl MajorCycle for MosaicImager<'_> {
     /// The model is that of the flat-noise image; the true sky is it divided by [`primary_beam`](MosaicImager::primary_beam).
-    fn residual(&self, model: &[Array2<f32>], notice: &dyn Reporter) -> Result<Vec<Array2<f32>>> {
-        let sky: Vec<Array2<f32>> = model.iter().enumerate().map(|(i, m)| divided(m, self.weight_of(i))).collect();
-        let mut raw = Vec::new();
+    fn residual(&self, model: &[Option<ArrayView2<f32>>], notice: &dyn Reporter) -> Result<Vec<Option<Array2<f32>>>> {
+        let sky = |(i, model): (usize, &Option<ArrayView2<f32>>)| model.map(|m| divided(m, &self.pb[self.of_plane(i)]));
+        let sky: Vec<Option<Array2<f32>>> = model.par_iter().enumerate().map(sky).collect();
+        let mut sum: Vec<Option<Array2<f32>>> = model.iter().map(|m| m.map(|m| Array2::zeros(m.dim()))).collect();
         for facet in &self.facets {
-            let (ny, nx) = facet.size();
-            let seen =
-                |(plane, sky): (usize, &Array2<f32>)| &sky.slice(s![facet.y0..facet.y0 + ny, facet.x0..facet.x0 + nx]) * facet.beam(plane);
-            let seen: Vec<Array2<f32>> = sky.iter().enumerate().map(seen).collect();
-            raw.push(facet.core.residual(&seen, notice)?.image);
+            let seen = |(i, sky): (usize, &Option<Array2<f32>>)| Some(&facet.part(sky.as_ref()?.view()) * &facet.beam(i));
+            let seen: Vec<Option<Array2<f32>>> = sky.par_iter().enumerate().map(seen).collect();
+            let seen: Vec<Option<ArrayView2<f32>>> = seen.iter().map(|s| s.as_ref().map(|s| s.view())).collect();
+            let raw = facet.core.residual(&seen, notice)?.image;
+            sum.par_iter_mut().zip(&raw).enumerate().for_each(|(i, (sum, raw))| {
+                if let Some(sum) = sum {
+                    facet.add_seen(i, raw.as_ref(), sum);
+                }
+            });
         }
-        Ok((0..model.len()).map(|plane| self.flat_noise(raw.iter().map(|r| &r[plane]), plane)).collect())
+        sum.par_iter_mut().enumerate().filter_map(|(i, sum)| Some((i, sum.as_mut()?))).for_each(|(i, sum)| self.flatten(i, sum));
+        Ok(sum)
     }
 }
 
 /// A pixel, if there is one.
-fn at<T>(image: &Array2<T>, y: i64, x: i64) -> Option<&T> {
+fn at_pixel<T>(image: &Array2<T>, y: i64, x: i64) -> Option<&T> {
     image.get((usize::try_from(y).ok()?, usize::try_from(x).ok()?))
 }
 
-fn at_mut<T>(image: &mut Array2<T>, y: i64, x: i64) -> Option<&mut T> {
-    image.get_mut((usize::try_from(y).ok()?, usize::try_from(x).ok()?))
-}
-
 /// √(W/W_max)
-fn relative(weight: &Array2<f64>) -> Array2<f64> {
-    let top = weight.iter().copied().fold(0.0, f64::max);
-    weight.mapv(|w| if top > 0.0 { (w / top).sqrt() } else { 0.0 })
+fn relative(mut weight: Array2<f32>) -> Array2<f32> {
+    let top = weight.iter().copied().fold(0.0, f32::max);
+    weight.mapv_inplace(|w| if top > 0.0 { (w / top).sqrt() } else { 0.0 });
+    weight
 }
 
-fn divided(model: &Array2<f32>, weight: &Array2<f64>) -> Array2<f32> {
-    let beam = relative(weight);
-    ndarray::Zip::from(model).and(&beam).map_collect(|m, b| if *b > 0.0 && *m != 0.0 { (f64::from(*m) / b) as f32 } else { 0.0 })
+fn divided(model: ArrayView2<f32>, pb: &Array2<f32>) -> Array2<f32> {
+    Zip::from(model).and(pb).map_collect(|m, b| if *b > 0.0 && *m != 0.0 { m / b } else { 0.0 })
 }
 
-/// The pixels that a pointing sees, and the first of them; `None` if it sees nothing of the image.
-fn facet_geometry(spec: &ImageSpec, sky: &Celestial, pointing: &Pointing) -> Option<(Geometry, usize, usize)> {
+/// The pixels that a pointing sees, about the pixel next to it; the first of them in the mosaic; and the same pixels about the axis of
+/// its beam. `None` if it sees nothing of the image.
+fn facet_geometry(spec: &ImageSpec, sky: &Celestial, pointing: &Pointing) -> Option<(Geometry, usize, usize, Geometry)> {
     let g = &spec.geometry;
     let direction = pointing.inputs.first()?.center().in_frame(spec.center.frame)?;
     let (x, y) = sky.pixel_from_sky(direction)?;
@@ -271,8 +350,9 @@ fn facet_geometry(spec: &ImageSpec, sky: &Celestial, pointing: &Pointing) -> Opt
         (high >= low).then_some((low as usize, high as usize + 1))
     };
     let ((x0, x1), (y0, y1)) = (range(x, g.nx)?, range(y, g.ny)?);
-    let geometry = Geometry { nx: x1 - x0, ny: y1 - y0, cell_rad: g.cell_rad, center: (x - x0 as f64, y - y0 as f64) };
-    Some((geometry, x0, y0))
+    let about = |x: f64, y: f64| Geometry { nx: x1 - x0, ny: y1 - y0, cell_rad: g.cell_rad, center: (x - x0 as f64, y - y0 as f64) };
+    let (pixel_x, pixel_y) = nearest_pixel(sky, direction)?;
+    Some((about(pixel_x, pixel_y), x0, y0, about(x, y)))
 }
 
 /// Frequencies at which the beam of each plane is evaluated, Hz.
@@ -282,15 +362,4 @@ fn plane_frequencies(spec: &ImageSpec, pointing: &Pointing) -> Vec<f64> {
         Planes::Taylor { reference_hz, .. } => vec![*reference_hz],
         Planes::Continuum => vec![pointing.inputs.first().map_or(1e9, |i| i.array.middle_hz())],
     }
-}
-
-/// The power of a beam about the phase center of an image.
-pub fn beam_image(geometry: &Geometry, beam: PrimaryBeam, freq_hz: f64) -> Array2<f32> {
-    let g = geometry;
-    let far = |n: usize, c: f64| c.abs().max((n as f64 - c).abs()) * g.cell_rad;
-    let table = beam.table(freq_hz, 1.01 * far(g.nx, g.center.0).hypot(far(g.ny, g.center.1)));
-    Array2::from_shape_fn((g.ny, g.nx), |(y, x)| {
-        let (dx, dy) = ((x as f64 - g.center.0) * g.cell_rad, (y as f64 - g.center.1) * g.cell_rad);
-        table.at(dx * dx + dy * dy) as f32
-    })
 }

@@ -1,10 +1,18 @@
 //! One pass of gridding, with or without a model to subtract: from blocks to sums over visibilities.
+//!
+//! Channels of a cube whose visibilities are all in memory are made one after the other by each thread, so that only a few Fourier
+//! planes exist at a time; otherwise as many planes as memory allows take block after block.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use ndarray::ArrayView2;
 use num_complex::Complex;
 use rayon::prelude::*;
 
 use super::channels::{ChannelGrid, channel_samples};
 use super::stream::{Cache, Met, Prepared, Stream};
+use super::{memory, shape_error};
 use super::weighting::{Rules, Weights};
 use crate::error::Result;
 use crate::gridding::{Content, Float, Samples, WideGridder, WidePlane};
@@ -47,9 +55,9 @@ impl Planes {
 /// Sums over visibilities, not yet divided by the weights.
 #[derive(Debug)]
 pub(super) struct Sums<T> {
-    /// Σ w V exp(-2πi(ul+vm)), plane by plane; empty where only the PSF was asked for.
-    pub image: Vec<Vec<T>>,
-    /// Σ w exp(-2πi(ul+vm)); empty where not asked for.
+    /// Σ w V exp(-2πi(ul+vm)), plane by plane; `None` where it was not asked for.
+    pub image: Vec<Option<Vec<T>>>,
+    /// Σ w exp(-2πi(ul+vm)); nothing if not asked for.
     pub psf: Vec<Vec<T>>,
     pub tally: Vec<Tally>,
     pub met: Met,
@@ -78,8 +86,8 @@ pub(super) struct Pass<'a, T: Float> {
     pub planes: &'a Planes,
     pub weights: &'a Weights,
     pub content: Content,
-    /// Planes of a model to subtract, one for each image plane.
-    pub model: Option<&'a [WidePlane<T>]>,
+    /// Images of a model to subtract, Jy/pixel, one for each image plane; planes of `None` are left out. Terms are given together.
+    pub model: Option<&'a [Option<ArrayView2<'a, f32>>]>,
     pub stage: &'a str,
 }
 
@@ -89,25 +97,136 @@ where
 {
     /// Reads all blocks and grids them.
     pub fn run(&self, notice: &dyn Reporter) -> Result<Sums<T>> {
-        let n = if self.content == Content::Vis { self.planes.n_images() } else { self.planes.n_psfs() };
+        let Planes::Channels(grid) = self.planes else { return self.all_planes(notice) };
+        match self.stream.all(self.cache, self.stage, notice)? {
+            Some(blocks) => self.plane_by_plane(grid, &blocks, notice),
+            None => self.planes_in_groups(grid, notice),
+        }
+    }
+
+    fn n_planes(&self) -> usize {
+        if self.content == Content::Vis { self.planes.n_images() } else { self.planes.n_psfs() }
+    }
+
+    fn is_wanted(&self, plane: usize) -> bool {
+        self.model.is_none_or(|model| model.get(plane).is_none_or(Option::is_some))
+    }
+
+    /// The Fourier plane of the model of an image plane, if there is a model.
+    fn model_plane(&self, plane: usize, parallel: bool) -> Result<Option<WidePlane<T>>> {
+        let Some(model) = self.model.and_then(|model| model.get(plane)?.as_ref()) else { return Ok(None) };
+        let geometry = self.gridder.geometry();
+        if model.dim() != (geometry.ny, geometry.nx) {
+            return Err(shape_error("model", model.dim(), (geometry.ny, geometry.nx)).into());
+        }
+        if model.iter().all(|v| *v == 0.0) {
+            return Ok(None);
+        }
+        let values: Vec<T> = model.iter().map(|v| T::of(f64::from(*v))).collect();
+        Ok(Some(self.gridder.prepare(&values, None, parallel)?))
+    }
+
+    /// Continuum: all planes take block after block.
+    fn all_planes(&self, notice: &dyn Reporter) -> Result<Sums<T>> {
+        let n = self.n_planes();
         let mut plane: Vec<WidePlane<T>> = (0..n).map(|i| self.gridder.plane(self.content_of(i))).collect();
+        let model: Vec<Option<WidePlane<T>>> = (0..n).map(|i| self.model_plane(i, true)).collect::<Result<_>>()?;
         let mut tally = vec![Tally::default(); n];
         let rules = self.weights.rules();
-        let met = self.stream.for_each(self.cache, self.stage, notice, |block: &Prepared<T>| match self.planes {
-            Planes::Channels(grid) => self.add_channels(grid, &rules, block, &mut plane, &mut tally),
-            _ => self.add_continuum(&rules, block, &mut plane, &mut tally),
+        let met = self.stream.for_each(self.cache, self.stage, notice, |block: &Prepared<T>| {
+            self.add_continuum(&rules, block, &model, &mut plane, &mut tally)
         })?;
-        for (tally, plane) in tally.iter_mut().zip(&plane) {
-            (tally.sum_weight, tally.n_outside) = (plane.sum_weight(), plane.n_outside());
+        tally.iter_mut().zip(&plane).for_each(|(tally, plane)| tally.add_sums_of(plane));
+        let made = plane.iter_mut().map(|p| self.gridder.image_and_psf(p, true)).zip(tally).collect();
+        Ok(self.sums(made, met))
+    }
+
+    /// Cubes whose visibilities are in memory.
+    fn plane_by_plane(&self, grid: &ChannelGrid, blocks: &[Arc<Prepared<T>>], notice: &dyn Reporter) -> Result<Sums<T>> {
+        let rules = self.weights.rules();
+        let weighted: Vec<Weighted<T>> = blocks.iter().map(|block| Weighted::new(block, &rules)).collect();
+        let one = |scratch: &mut Option<WidePlane<T>>, chan: usize| -> Result<Made<T>> {
+            notice.check()?;
+            let mut tally = Tally::default();
+            if !self.is_wanted(chan) {
+                return Ok((Default::default(), tally));
+            }
+            let plane = scratch.get_or_insert_with(|| self.gridder.plane(self.content));
+            plane.clear();
+            let model = self.model_plane(chan, false)?;
+            for block in &weighted {
+                self.add_channel(grid, chan, &rules, block, model.as_ref(), plane, &mut tally)?;
+            }
+            tally.add_sums_of(plane);
+            Ok((self.gridder.image_and_psf(plane, false), tally))
+        };
+        let made: Vec<Made<T>> =
+            (0..self.n_planes()).into_par_iter().with_max_len(1).map_init(|| None, |s, chan| one(s, chan)).collect::<Result<_>>()?;
+        let mut met = Met::default();
+        blocks.iter().for_each(|block| met.add(block));
+        notice.progress(self.stage, blocks.len() as u64, blocks.len() as u64);
+        Ok(self.sums(made, met))
+    }
+
+    /// Cubes larger than memory: the visibilities are read once for each group of planes.
+    fn planes_in_groups(&self, grid: &ChannelGrid, notice: &dyn Reporter) -> Result<Sums<T>> {
+        let wanted: Vec<usize> = (0..self.n_planes()).filter(|i| self.is_wanted(*i)).collect();
+        let bytes = self.gridder.plane_bytes(self.content) + if self.model.is_some() { self.gridder.plane_bytes(Content::Vis) } else { 0 };
+        let group = (memory::for_grids() / bytes.max(1)).max(rayon::current_num_threads());
+        let rules = self.weights.rules();
+        let mut made: Vec<Made<T>> = (0..self.n_planes()).map(|_| Default::default()).collect();
+        let mut met = Met::default();
+        for chans in wanted.chunks(group) {
+            let model = |chan: &usize| self.model_plane(*chan, false);
+            let model: Vec<Option<WidePlane<T>>> = chans.par_iter().map(model).collect::<Result<_>>()?;
+            let mut planes: Vec<(WidePlane<T>, Tally)> = chans.iter().map(|_| (self.gridder.plane(self.content), Tally::default())).collect();
+            met = self.stream.for_each(self.cache, self.stage, notice, |block: &Prepared<T>| {
+                let block = Weighted::new(block, &rules);
+                planes.par_iter_mut().zip(chans).zip(&model).with_max_len(1).try_for_each(|(((plane, tally), chan), model)| {
+                    self.add_channel(grid, *chan, &rules, &block, model.as_ref(), plane, tally)
+                })
+            })?;
+            let finish = |(mut plane, mut tally): (WidePlane<T>, Tally)| -> Made<T> {
+                tally.add_sums_of(&plane);
+                (self.gridder.image_and_psf(&mut plane, false), tally)
+            };
+            let finished: Vec<Made<T>> = planes.into_par_iter().map(finish).collect();
+            chans.iter().zip(finished).for_each(|(chan, new)| made[*chan] = new);
         }
-        let many = n > 1;
-        let finish = |plane: WidePlane<T>| self.gridder.image_and_psf(plane, !many);
-        let images: Vec<(Vec<T>, Vec<T>)> =
-            if many { plane.into_par_iter().map(finish).collect() } else { plane.into_iter().map(finish).collect() };
-        let (mut image, mut psf): (Vec<_>, Vec<_>) = images.into_iter().unzip();
-        image.retain(|i| !i.is_empty());
+        Ok(self.sums(made, met))
+    }
+
+    fn sums(&self, made: Vec<Made<T>>, met: Met) -> Sums<T> {
+        let (images, tally): (Vec<_>, Vec<_>) = made.into_iter().unzip();
+        let (image, mut psf): (Vec<Vec<T>>, Vec<Vec<T>>) = images.into_iter().unzip();
+        let image = image.into_iter().take(self.planes.n_images()).map(|i| (!i.is_empty()).then_some(i)).collect();
         psf.retain(|p| !p.is_empty());
-        Ok(Sums { image, psf, tally, met })
+        Sums { image, psf, tally, met }
+    }
+
+    /// Sum of the imaging weights of the middle plane, about: from a few blocks, for all rows.
+    pub fn expected_weight(&self) -> Result<f64> {
+        let n = self.stream.n_blocks();
+        let rules = self.weights.rules();
+        let (mut sum, mut n_rows) = (0.0, 0);
+        for i in (0..n).step_by(n.div_ceil(LOOKED_AT).max(1)) {
+            let block = self.stream.block(self.cache, i)?;
+            let weighted = Weighted::new(&block, &rules);
+            n_rows += block.uvw_s.len();
+            sum += match self.planes {
+                Planes::Channels(grid) => self.weight_of_channel(grid, grid.n_chan / 2, &rules, &weighted),
+                _ => sum_of(&weighted.weight),
+            };
+        }
+        Ok(if n_rows > 0 { sum * self.stream.n_rows() as f64 / n_rows as f64 } else { 0.0 })
+    }
+
+    fn weight_of_channel(&self, grid: &ChannelGrid, chan: usize, rules: &Rules, weighted: &Weighted<T>) -> f64 {
+        let block = weighted.block;
+        let Some(mut got) = channel_samples(grid, chan, block, &weighted.weight, false) else { return 0.0 };
+        let uvw_s = if got.in_frame { &block.uvw_s } else { &weighted.shifted_uvw_s };
+        rules.apply_channel(chan, uvw_s, &got.freq_hz, &mut got.weight);
+        sum_of(&got.weight)
     }
 
     /// PSFs of high Taylor terms have no image beside them.
@@ -115,16 +234,21 @@ where
         if i >= self.planes.n_images() { Content::Psf } else { self.content }
     }
 
-    fn add_continuum(&self, rules: &Rules, block: &Prepared<T>, plane: &mut [WidePlane<T>], tally: &mut [Tally]) -> Result<()> {
-        let uvw_s = block.shifted_uvw_s();
-        let weight = rules.apply(block, &uvw_s);
-        let samples = Samples { uvw_s: &uvw_s, freq_hz: &block.freq_hz, weight: &weight };
-        let residual = match self.model {
-            Some(model) => Some(self.residual(block, &samples, model)?),
-            None => None,
-        };
+    fn add_continuum(
+        &self,
+        rules: &Rules,
+        block: &Prepared<T>,
+        model: &[Option<WidePlane<T>>],
+        plane: &mut [WidePlane<T>],
+        tally: &mut [Tally],
+    ) -> Result<()> {
+        let Weighted { shifted_uvw_s, weight, .. } = Weighted::new(block, rules);
+        let samples = Samples { uvw_s: &shifted_uvw_s, freq_hz: &block.freq_hz, weight: &weight };
+        let residual = if model.iter().any(Option::is_some) { Some(self.residual(block, &samples, model)?) } else { None };
         let vis = residual.as_deref().unwrap_or(&block.intensity.vis);
-        add_tally(&mut tally[0], &weight, &block.intensity.weight, block.intensity.weight_to_inverse_variance);
+        if self.model.is_none() {
+            add_tally(&mut tally[0], &weight, &block.intensity.weight, block.intensity.weight_to_inverse_variance);
+        }
         for (term, plane) in plane.iter_mut().enumerate() {
             let powers = (term > 0).then(|| self.times_power(block, &weight, term));
             let samples = Samples { weight: powers.as_deref().unwrap_or(&weight), ..samples };
@@ -154,11 +278,11 @@ where
         block.runs.iter().map(|(rows, factor)| (rows.clone(), offset(*factor))).collect()
     }
 
-    fn residual(&self, block: &Prepared<T>, samples: &Samples<T>, model: &[WidePlane<T>]) -> Result<Vec<Complex<T>>> {
+    fn residual(&self, block: &Prepared<T>, samples: &Samples<T>, model: &[Option<WidePlane<T>>]) -> Result<Vec<Complex<T>>> {
         let mut out = block.intensity.vis.clone();
         let mut predicted = vec![Complex::new(T::zero(), T::zero()); out.len()];
         let n = block.n_chan();
-        for (term, model) in model.iter().enumerate() {
+        for (term, model) in model.iter().enumerate().filter_map(|(term, model)| Some((term, model.as_ref()?))) {
             self.gridder.predict(model, samples, &mut predicted, true)?;
             if term == 0 {
                 out.par_iter_mut().zip(&predicted).with_min_len(1 << 14).for_each(|(v, p)| *v = *v - *p);
@@ -175,33 +299,84 @@ where
         Ok(out)
     }
 
-    fn add_channels(
+    #[allow(clippy::too_many_arguments)]
+    fn add_channel(
         &self,
         grid: &ChannelGrid,
+        chan: usize,
         rules: &Rules,
-        block: &Prepared<T>,
-        plane: &mut [WidePlane<T>],
-        tally: &mut [Tally],
+        weighted: &Weighted<T>,
+        model: Option<&WidePlane<T>>,
+        plane: &mut WidePlane<T>,
+        tally: &mut Tally,
     ) -> Result<()> {
-        let shifted = block.shifted_uvw_s();
-        let weight = rules.apply(block, &shifted);
-        plane.par_iter_mut().zip(tally).enumerate().with_max_len(1).try_for_each(|(chan, (plane, tally))| {
-            let with_vis = self.content != Content::Psf;
-            let Some(mut got) = channel_samples(grid, chan, block, &weight, with_vis) else { return Ok(()) };
-            let uvw_s = if got.in_frame { &block.uvw_s } else { &shifted };
-            let natural = got.weight.clone();
-            rules.apply_channel(chan, uvw_s, &got.freq_hz, &mut got.weight);
-            let samples = Samples { uvw_s, freq_hz: &got.freq_hz, weight: &got.weight };
-            if let Some(model) = self.model {
-                let mut predicted = vec![Complex::new(T::zero(), T::zero()); got.vis.len()];
-                self.gridder.predict(&model[chan], &samples, &mut predicted, false)?;
-                got.vis.iter_mut().zip(&predicted).for_each(|(v, p)| *v = *v - *p);
-            }
-            add_tally(tally, &got.weight, &natural, block.intensity.weight_to_inverse_variance);
-            self.gridder.add(plane, &samples, with_vis.then_some(got.vis.as_slice()), false)?;
-            Ok(())
-        })
+        let block = weighted.block;
+        let with_vis = self.content != Content::Psf;
+        let Some(mut got) = channel_samples(grid, chan, block, &weighted.weight, with_vis) else { return Ok(()) };
+        let uvw_s = if got.in_frame { &block.uvw_s } else { &weighted.shifted_uvw_s };
+        let natural = if self.model.is_none() { self.natural(grid, chan, weighted, &got.weight) } else { Vec::new() };
+        rules.apply_channel(chan, uvw_s, &got.freq_hz, &mut got.weight);
+        let samples = Samples { uvw_s, freq_hz: &got.freq_hz, weight: &got.weight };
+        if let Some(model) = model {
+            let mut predicted = vec![Complex::new(T::zero(), T::zero()); got.vis.len()];
+            self.gridder.predict(model, &samples, &mut predicted, false)?;
+            got.vis.iter_mut().zip(&predicted).for_each(|(v, p)| *v = *v - *p);
+        }
+        add_tally(tally, &got.weight, &natural, block.intensity.weight_to_inverse_variance);
+        self.gridder.add(plane, &samples, with_vis.then_some(got.vis.as_slice()), false)?;
+        Ok(())
     }
+
+    /// Natural weights of the samples of a channel, of which `weight` are those that the block gave.
+    fn natural(&self, grid: &ChannelGrid, chan: usize, weighted: &Weighted<T>, weight: &[T]) -> Vec<T> {
+        match weighted.weight {
+            Cow::Borrowed(_) => weight.to_vec(),
+            Cow::Owned(_) => {
+                let block = weighted.block;
+                channel_samples(grid, chan, block, &block.intensity.weight, false).map_or(Vec::new(), |s| s.weight)
+            }
+        }
+    }
+}
+
+/// Image and PSF of a plane, with what was gridded into it: samples and their noise are counted where there is no model.
+type Made<T> = ((Vec<T>, Vec<T>), Tally);
+
+/// A block with the imaging weights of its channels.
+struct Weighted<'a, T: Float> {
+    block: &'a Prepared<T>,
+    shifted_uvw_s: Vec<[f64; 3]>,
+    /// [row][chan]; still the natural ones where each image channel has a density of its own.
+    weight: Cow<'a, [T]>,
+}
+
+impl<'a, T: Float> Weighted<'a, T> {
+    fn new(block: &'a Prepared<T>, rules: &Rules) -> Weighted<'a, T> {
+        let shifted_uvw_s = block.shifted_uvw_s();
+        let weight = rules.apply(block, &shifted_uvw_s);
+        Weighted { block, shifted_uvw_s, weight }
+    }
+}
+
+impl Tally {
+    /// Adds another one, as if all had been gridded together.
+    pub fn add(&mut self, other: &Tally) {
+        self.sum_weight += other.sum_weight;
+        self.variance += other.variance;
+        self.inverse_variance += other.inverse_variance;
+        self.n_samples += other.n_samples;
+        self.n_outside += other.n_outside;
+    }
+    fn add_sums_of<T: Float>(&mut self, plane: &WidePlane<T>) {
+        (self.sum_weight, self.n_outside) = (plane.sum_weight(), plane.n_outside());
+    }
+}
+
+/// Blocks that are looked at to learn what a pointing weighs.
+const LOOKED_AT: usize = 8;
+
+fn sum_of<T: Float>(weight: &[T]) -> f64 {
+    weight.iter().map(|w| w.f64()).sum()
 }
 
 fn add_tally<T: Float>(tally: &mut Tally, weight: &[T], natural: &[T], to_inverse_variance: f64) {

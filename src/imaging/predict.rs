@@ -5,7 +5,7 @@ use num_complex::{Complex, Complex32};
 use rayon::prelude::*;
 
 use super::channels::ChannelGrid;
-use super::mosaic::beam_image;
+use super::primary_beam::BandTable;
 use super::{ImagingError, Input, PrimaryBeam};
 use crate::data::VisBlock;
 use crate::error::Result;
@@ -58,9 +58,11 @@ impl<'a> Predictor<'a> {
         let turn = (from.separation_rad(to) > 5e-11).then(|| Recenter::by(from, Offset { dra_rad, ddec_rad }));
         let gridder = WideGridder::new(model.geometry, ACCURACY, Oversampling::Two, Some(input.array.max_w_lambda()))?;
         let at = Geometry { center: pixel_of(&model.geometry, to.offset_to(from)), ..model.geometry };
+        let highest_hz = model.channels.as_ref().map_or(input.array.middle_hz(), |c| c.range_hz().1);
+        let table = beam.map(|b| BandTable::of_image(b, &at, highest_hz));
         let prepare = |(i, plane): (usize, &Array2<f32>)| -> Result<WidePlane<f64>> {
             let freq_hz = model.channels.as_ref().map_or(input.array.middle_hz(), |c| c.freq_hz(i));
-            let beam = beam.map(|b| beam_image(&at, b, freq_hz));
+            let beam = table.as_ref().map(|t| t.image(&at, freq_hz));
             let seen = |(j, v): (usize, &f32)| {
                 f64::from(*v) * beam.as_ref().map_or(1.0, |b| f64::from(b[[j / model.geometry.nx, j % model.geometry.nx]]))
             };

@@ -1,6 +1,9 @@
 //! Primary beams: how much of a source's flux an antenna sees off its axis.
 
+use ndarray::Array2;
+
 use super::ImagingError;
+use crate::gridding::Geometry;
 use crate::notice::{Reporter, Warning};
 use crate::units::C_M_S;
 
@@ -86,6 +89,12 @@ impl PrimaryBeam {
         }
     }
 
+    /// True if the shape of the beam is another at these frequencies, not only its size.
+    fn is_other_band(&self, a_hz: f64, b_hz: f64) -> bool {
+        let band = |hz: f64| VLA.iter().position(|(top, _)| hz / 1e9 < *top);
+        self.model == BeamModel::Vla && band(a_hz) != band(b_hz)
+    }
+
     /// Radius at which the power first falls to `level`, rad.
     pub fn radius(&self, level: f64, freq_hz: f64) -> f64 {
         let step = 0.01 * C_M_S / (freq_hz * self.dish_m);
@@ -109,6 +118,43 @@ impl PrimaryBeam {
         const STEPS: usize = 16_384;
         let step = (max_radius_rad * max_radius_rad).max(f64::MIN_POSITIVE) / STEPS as f64;
         PowerTable { per_step: 1.0 / step, power: (0..=STEPS + 1).map(|i| self.power((i as f64 * step).sqrt(), freq_hz)).collect() }
+    }
+}
+
+/// The power of a beam over a band: as beams depend on radius times frequency, one table serves all channels.
+#[derive(Debug, Clone)]
+pub struct BandTable {
+    beam: PrimaryBeam,
+    table: PowerTable,
+    max_radius_rad: f64,
+    table_hz: f64,
+}
+
+impl BandTable {
+    /// For frequencies up to `highest_hz` and radii up to `max_radius_rad`.
+    pub fn new(beam: PrimaryBeam, highest_hz: f64, max_radius_rad: f64) -> BandTable {
+        BandTable { beam, table: beam.table(highest_hz, max_radius_rad), max_radius_rad, table_hz: highest_hz }
+    }
+
+    /// For the pixels of an image whose center is the axis of the beam.
+    pub fn of_image(beam: PrimaryBeam, g: &Geometry, highest_hz: f64) -> BandTable {
+        let far = |n: usize, c: f64| c.abs().max((n as f64 - c).abs()) * g.cell_rad;
+        BandTable::new(beam, highest_hz, 1.01 * far(g.nx, g.center.0).hypot(far(g.ny, g.center.1)))
+    }
+
+    /// The power in the pixels of an image, its center the axis of the beam.
+    pub fn image(&self, g: &Geometry, freq_hz: f64) -> Array2<f32> {
+        if self.beam.is_other_band(freq_hz, self.table_hz) {
+            return BandTable::new(self.beam, freq_hz, self.max_radius_rad).image(g, freq_hz);
+        }
+        let scale = (g.cell_rad * freq_hz / self.table_hz).powi(2);
+        let dx2: Vec<f64> = (0..g.nx).map(|x| (x as f64 - g.center.0).powi(2)).collect();
+        let mut out = Array2::zeros((g.ny, g.nx));
+        for (y, mut row) in out.rows_mut().into_iter().enumerate() {
+            let dy2 = (y as f64 - g.center.1).powi(2);
+            row.iter_mut().zip(&dx2).for_each(|(out, dx2)| *out = self.table.at(scale * (dx2 + dy2)) as f32);
+        }
+        out
     }
 }
 

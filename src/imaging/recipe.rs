@@ -1,16 +1,18 @@
 //! An image from visibilities, whole: size, weights, dirty image, mask, CLEAN, restored image, primary beam.
 
-use ndarray::{Array2, Zip};
+use ndarray::{ArcArray2, Array2, ArrayView2, CowArray, Ix2, Zip};
+use rayon::prelude::*;
 
 use super::channel_axis::{axis_of_band, axis_of_grid, channel_grid};
 use super::clean::{MajorCycle, robust_noise};
 use super::mask_grid::mask_on_grid;
-use super::mosaic::{MosaicImager, Pointing, beam_image, pointings};
+use super::mosaic::{MosaicImager, Pointing, pointings};
+use super::primary_beam::BandTable;
 use super::options::{Deconvolver, GridderName, ImageOptions, Mode, RestoringBeam};
 use super::plan::{PlanOptions, plan_image};
 use super::restore::{restore, smooth};
 use super::{
-    AutoMaskOptions, Choice, CleanOptions, Cleaned, Dirty, ImageSpec, Imager, ImagingError, Input, MaskPlan, PlaneSummary, Planes, Start,
+    AutoMaskOptions, Choice, CleanOptions, Cleaned, Dirty, ImageSpec, Imager, ImagingError, Input, MaskPlan, PlaneSummary, Planes, Psfs, Start,
     StopReason, clean, common_beam, fit_beam, jvm_epsilon, parse_regions, regions_mask, signal_mask,
 };
 use crate::data::{Beam, Cube};
@@ -122,13 +124,16 @@ pub fn image(
     let pb = early.map_or_else(|| engine.primary_beam(&set_up, &points), Ok)?;
     warn_of_small_image(&dirty, &set_up, notice);
     let plan = set_up.mask(mask, &dirty, &pb, options)?;
-    let scales = scales(options, cleaning);
+    let cleaning = scales(options, cleaning);
     let choice = if options.deconvolver == Deconvolver::Clark { Choice::Clark } else { Choice::Chi2 };
-    let cleaned = match start {
-        Some(start) => Some(Start::model(set_up.checked_model(start.planes)?, start.n_iter, engine.major(), notice)?),
-        None => None,
+    let start = match start {
+        Some(start) => Start::model(set_up.checked_model(start.planes)?, start.n_iter, engine.major(), notice)?,
+        None => Start::nothing(&dirty),
     };
-    let cleaned = clean(&dirty, set_up.n_terms, &plan, cleaned, &scales, choice, engine.major(), notice)?;
+    let cleaned = {
+        let psfs = Psfs::new(&dirty, set_up.n_terms, &cleaning.scales, cleaning.smallscalebias, choice);
+        clean(&psfs, &plan, start, &cleaning, engine.major(), notice)?
+    };
     warn_of_bad_end(&cleaned, notice);
     warn_of_model_at_edge(&cleaned, &set_up, notice);
     if cleaned.stop == StopReason::Interrupted {
@@ -146,7 +151,7 @@ pub struct Unfinished<'a> {
     /// Frequencies of the planes.
     pub spectral: SpectralAxis,
     /// Model, Jy/pixel, plane by plane or term by term.
-    pub model: &'a [Array2<f32>],
+    pub model: &'a [ArcArray2<f32>],
     /// Components that it took.
     pub n_iter: u64,
 }
@@ -269,7 +274,7 @@ impl SetUp {
             MaskChoice::Signal { high, low } => {
                 let noise = robust_noise(dirty.image.iter().flat_map(|i| i.iter()));
                 let n = dirty.image.len() / self.n_terms;
-                let first: Vec<Array2<f32>> = dirty.image.iter().step_by(self.n_terms).cloned().collect();
+                let first: Vec<ArcArray2<f32>> = dirty.image.iter().step_by(self.n_terms).cloned().collect();
                 signal_mask(&first, noise, *high, *low, n > 1)
             }
             MaskChoice::Auto(auto) => {
@@ -409,7 +414,7 @@ impl<'a> Engine<'a> {
     /// Primary beam of each plane; that of the first pointing where it is no mosaic.
     pub fn primary_beam(&self, set_up: &SetUp, points: &[Pointing]) -> Result<Vec<Array2<f32>>> {
         if let Engine::Mosaic(imager) = self {
-            return Ok(imager.primary_beam());
+            return Ok(imager.primary_beam().to_vec());
         }
         let first = points.first().ok_or_else(|| ImagingError::NoVisibilities("there is no pointing".into()))?;
         let (center, pointing) = (set_up.spec.center, first.inputs[0].center());
@@ -418,7 +423,9 @@ impl<'a> Engine<'a> {
         let outside = || ImagingError::OutsideBeam { center: center.to_string(), separation_rad };
         let at = direction.and_then(|d| set_up.sky.pixel_from_sky(d)).ok_or_else(outside)?;
         let geometry = Geometry { center: at, ..set_up.spec.geometry };
-        let beams: Vec<Array2<f32>> = set_up.plane_hz().into_iter().map(|f| beam_image(&geometry, first.beam, f)).collect();
+        let plane_hz = set_up.plane_hz();
+        let table = BandTable::of_image(first.beam, &geometry, plane_hz.iter().copied().fold(0.0, f64::max));
+        let beams: Vec<Array2<f32>> = plane_hz.into_par_iter().map(|f| table.image(&geometry, f)).collect();
         if beams.iter().all(|b| b.iter().all(|v| *v < LEAST_BEAM)) {
             return Err(outside().into());
         }
@@ -428,7 +435,7 @@ impl<'a> Engine<'a> {
     pub fn weight(&self) -> Option<Vec<Array2<f32>>> {
         match self {
             Engine::One(_) => None,
-            Engine::Mosaic(imager) => Some(imager.weight().iter().map(|w| w.mapv(|v| v as f32)).collect()),
+            Engine::Mosaic(imager) => Some(imager.weight()),
         }
     }
 }
@@ -501,8 +508,8 @@ pub(super) fn finish(
 ) -> Result<Imaged> {
     let cell_rad = set_up.spec.geometry.cell_rad;
     let n_planes = set_up.spec.planes.n_images();
-    let fitted: Vec<Option<Beam>> =
-        (0..n_planes).map(|i| if set_up.n_terms > 1 { 0 } else { i }).map(|i| fit_beam(dirty.psf[i].view(), cell_rad).ok()).collect();
+    let fit = |i: usize| fit_beam(dirty.psf[if set_up.n_terms > 1 { 0 } else { i }].view(), cell_rad).ok();
+    let fitted: Vec<Option<Beam>> = (0..n_planes).into_par_iter().map(fit).collect();
     if fitted.iter().all(Option::is_none) {
         fit_beam(dirty.psf[0].view(), cell_rad)?;
     }
@@ -544,36 +551,36 @@ fn restoring_beams(fitted: &[Option<Beam>], options: &ImageOptions) -> Result<Ve
     })
 }
 
-fn restored(model: &[Array2<f32>], residual: &[Array2<f32>], beams: &[Option<Beam>], cell_rad: f64) -> Result<Vec<Array2<f32>>> {
-    let one = |((model, residual), beam): ((&Array2<f32>, &Array2<f32>), &Option<Beam>)| match beam {
+fn restored(model: &[ArcArray2<f32>], residual: &[ArcArray2<f32>], beams: &[Option<Beam>], cell_rad: f64) -> Result<Vec<Array2<f32>>> {
+    let one = |((model, residual), beam): ((&ArcArray2<f32>, &ArcArray2<f32>), &Option<Beam>)| match beam {
         Some(beam) => Ok(restore(model.view(), residual.view(), *beam, cell_rad)?),
-        None => Ok(residual.clone()),
+        None => Ok(residual.to_owned()),
     };
-    model.iter().zip(residual).zip(beams).map(one).collect()
+    model.par_iter().zip(residual).zip(beams).map(one).collect()
 }
 
 /// Residuals of Taylor terms as the terms of the sky that they would be: the inverse of the peaks of the PSFs applied to
 /// each pixel (Rau & Cornwell 2011, section 3.4).
-fn principal_solution(dirty: &Dirty, residual: &[Array2<f32>], n_terms: usize) -> Vec<Array2<f32>> {
+fn principal_solution(dirty: &Dirty, residual: &[ArcArray2<f32>], n_terms: usize) -> Vec<ArcArray2<f32>> {
     let inverse = super::clean::inverse_of_psf_peaks(&dirty.psf, n_terms);
     let term = |t: usize| {
         let mut out = Array2::zeros(residual[0].dim());
         for (h, r) in inverse[t].iter().zip(residual) {
             Zip::from(&mut out).and(r).for_each(|o: &mut f32, r| *o += *h as f32 * r);
         }
-        out
+        out.into_shared()
     };
     (0..n_terms).map(term).collect()
 }
 
 /// tt1 / tt0 where tt0 is above ten times the residual's noise, else blank.
-fn spectral_index(image: &[Array2<f32>], residual: &Array2<f32>) -> Array2<f32> {
+fn spectral_index(image: &[Array2<f32>], residual: &ArcArray2<f32>) -> Array2<f32> {
     let limit = 10.0 * robust_noise(residual.iter());
     let index = |t0: &f32, t1: &f32| if f64::from(*t0) > limit { t1 / t0 } else { f32::NAN };
     Zip::from(&image[0]).and(&image[1]).map_collect(index)
 }
 
-fn jvm(dirty: &Dirty, model: &[Array2<f32>], residual: &[Array2<f32>], beams: &[Option<Beam>], cell_rad: f64) -> Result<Jvm> {
+fn jvm(dirty: &Dirty, model: &[ArcArray2<f32>], residual: &[ArcArray2<f32>], beams: &[Option<Beam>], cell_rad: f64) -> Result<Jvm> {
     let n_psfs = dirty.psf.len();
     let mut out = Jvm { epsilon: Vec::new(), image: Vec::new(), lowres: Vec::new(), lowres_beams: Vec::new() };
     for (i, beam) in beams.iter().enumerate() {
@@ -590,7 +597,7 @@ fn jvm(dirty: &Dirty, model: &[Array2<f32>], residual: &[Array2<f32>], beams: &[
         });
         out.lowres.push(match wide {
             Some(wide) => smooth(model[i].view(), wide, cell_rad) + &residual[i],
-            None => residual[i].clone(),
+            None => residual[i].to_owned(),
         });
         out.epsilon.push(epsilon);
         out.lowres_beams.push(wide);
@@ -599,24 +606,20 @@ fn jvm(dirty: &Dirty, model: &[Array2<f32>], residual: &[Array2<f32>], beams: &[
 }
 
 impl Imaged {
-    /// The image divided by the primary beam, blank where that is too low.
-    pub fn corrected(&self, image: &[Array2<f32>], options: &ImageOptions) -> Vec<Array2<f32>> {
+    /// A plane of the image divided by its primary beam, blank where that is too low.
+    pub fn corrected(&self, i: usize, plane: ArrayView2<f32>, options: &ImageOptions) -> Array2<f32> {
         let limit = options.pblimit.unwrap_or(PBCOR_LIMIT) as f32;
-        let divide = |(i, plane): (usize, &Array2<f32>)| {
-            let pb = &self.pb[i.min(self.pb.len() - 1)];
-            Zip::from(plane).and(pb).map_collect(|v, b| if *b >= limit && *b > 0.0 { v / b } else { f32::NAN })
-        };
-        image.iter().enumerate().map(divide).collect()
+        Zip::from(plane).and(self.pb_of(i)).map_collect(|v, b| if *b >= limit && *b > 0.0 { v / b } else { f32::NAN })
     }
 
-    /// Planes blank where the primary beam is below the user's limit; as they are where there is none.
-    pub fn blanked(&self, planes: &[Array2<f32>], options: &ImageOptions) -> Vec<Array2<f32>> {
-        let Some(limit) = options.pblimit else { return planes.to_vec() };
-        let blank = |(i, plane): (usize, &Array2<f32>)| {
-            let pb = &self.pb[i.min(self.pb.len() - 1)];
-            Zip::from(plane).and(pb).map_collect(|v, b| if f64::from(*b) >= limit { *v } else { f32::NAN })
-        };
-        planes.iter().enumerate().map(blank).collect()
+    /// A plane blank where its primary beam is below the user's limit; as it is where there is none.
+    pub fn blanked<'a>(&self, i: usize, plane: ArrayView2<'a, f32>, options: &ImageOptions) -> CowArray<'a, f32, Ix2> {
+        let Some(limit) = options.pblimit else { return plane.into() };
+        Zip::from(plane).and(self.pb_of(i)).map_collect(|v, b| if f64::from(*b) >= limit { *v } else { f32::NAN }).into()
+    }
+
+    fn pb_of(&self, plane: usize) -> &Array2<f32> {
+        &self.pb[plane.min(self.pb.len() - 1)]
     }
 
     /// What is known of each plane.

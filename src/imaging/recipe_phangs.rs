@@ -1,12 +1,13 @@
 //! The imaging of PHANGS-ALMA (Leroy et al. 2021, ApJS 255, 19, section 5): dirty image, multiscale CLEAN inside the clean
 //! mask down to 4 sigma, a mask of the signal found, single-scale CLEAN inside it down to 1 sigma.
 
-use ndarray::{Array2, Zip};
+use ndarray::{ArcArray2, Array2, ArrayView2, Zip};
+use rayon::prelude::*;
 
 use super::clean::{CycleRecord, LoopOptions, LoopRecord, MajorCycle, Stage, clean_loop, followed_by};
 use super::recipe::{Engine, SetUp, finish, pointings_of};
 use super::{
-    CleanOptions, Dirty, ImageOptions, Imaged, Input, MaskChoice, MaskPlan, Start, StartModel, StopReason, Unfinished, chauvenet_noise,
+    Choice, CleanOptions, Dirty, ImageOptions, Imaged, Input, MaskChoice, MaskPlan, Psfs, Start, StartModel, StopReason, Unfinished, chauvenet_noise,
     fit_beam, restore, robust_noise, signal_mask,
 };
 use crate::error::{Error, Result};
@@ -161,34 +162,39 @@ impl Stages<'_> {
         scales.dedup();
         let minor = CleanOptions { scales: List(scales), cyclefactor: 3.0, minpsffraction: 0.5, ..Default::default() };
         let options = self.loop_options(self.phangs.multiscale_snr, true);
-        clean_loop(self.dirty, self.n_terms, plan, Some(start), &minor, &options, self.major, self.notice)
+        self.clean(plan, start, &minor, &options)
     }
 
     fn single_scale(&self, plan: &MaskPlan, start: Start) -> Result<Stage> {
         let minor = CleanOptions { cyclefactor: 3.0, minpsffraction: 0.5, ..Default::default() };
         let options = self.loop_options(self.phangs.singlescale_snr, false);
-        clean_loop(self.dirty, self.n_terms, plan, Some(start), &minor, &options, self.major, self.notice)
+        self.clean(plan, start, &minor, &options)
+    }
+
+    fn clean(&self, plan: &MaskPlan, start: Start, minor: &CleanOptions, options: &LoopOptions) -> Result<Stage> {
+        let psfs = Psfs::new(self.dirty, self.n_terms, &minor.scales, minor.smallscalebias, Choice::default());
+        clean_loop(&psfs, plan, start, minor, options, self.major, self.notice)
     }
 
     /// Image of a model with its residual, each plane with its own beam.
     fn restored(&self, state: &Start) -> Result<Vec<Array2<f32>>> {
-        let one = |(i, (model, residual)): (usize, (&Array2<f32>, &Array2<f32>))| {
+        let one = |(i, (model, residual)): (usize, (&ArcArray2<f32>, &ArcArray2<f32>))| {
             let psf = &self.dirty.psf[if self.n_terms > 1 { 0 } else { i }];
             match fit_beam(psf.view(), self.cell_rad) {
                 Ok(beam) => Ok(restore(model.view(), residual.view(), beam, self.cell_rad)?),
-                Err(_) => Ok(residual.clone()),
+                Err(_) => Ok(residual.to_owned()),
             }
         };
-        state.model.iter().zip(&state.residual).enumerate().map(one).collect()
+        state.model.par_iter().zip(&state.residual).enumerate().map(one).collect()
     }
 
     /// Signal in the image by the noise of the residual, inside the mask before.
-    fn signal(&self, image: &[Array2<f32>], residual: &[Array2<f32>], plan: &MaskPlan) -> Vec<Array2<bool>> {
+    fn signal(&self, image: &[Array2<f32>], residual: &[ArcArray2<f32>], plan: &MaskPlan) -> Vec<Array2<bool>> {
         let line = self.options.mode == super::Mode::Cube;
         let (high, low) = if line { (4.0, 2.0) } else { (2.5, 1.0) };
         let (high, low) = (self.phangs.high_snr.unwrap_or(high), self.phangs.low_snr.unwrap_or(low));
         let noise = robust_noise(residual.iter().step_by(self.n_terms).flat_map(|r| r.iter()));
-        let first: Vec<Array2<f32>> = image.iter().step_by(self.n_terms).cloned().collect();
+        let first: Vec<ArrayView2<f32>> = image.iter().step_by(self.n_terms).map(|i| i.view()).collect();
         let mut signal = signal_mask(&first, noise, high, low, line);
         if let MaskPlan::Fixed(before) = plan {
             for (i, mask) in signal.iter_mut().enumerate() {

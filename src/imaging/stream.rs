@@ -12,7 +12,7 @@ use super::input::{Dropped, Input, Intensity};
 use crate::error::Result;
 use crate::gridding::Float;
 use crate::notice::Reporter;
-use crate::sky::{Direction, Doppler, Offset, Recenter, SpectralFrame};
+use crate::sky::{Celestial, Direction, Doppler, Offset, Recenter, SpectralFrame};
 use crate::units::C_M_S;
 
 /// A block of total intensity, ready to be weighted and gridded.
@@ -64,16 +64,18 @@ enum Placement {
     Own,
     /// Baselines and phases are turned to the image's phase center.
     Moved(Recenter),
-    /// Baselines are turned, phases stay those of the pointing, which lies at (l, m) of the image: the phase
-    /// b·(s - s_p) = u(l-l_p) + v(m-m_p) + w(n-n_p), whose last term is a slope in l and m about the pointing.
-    Facet { turn: Recenter, slope: [f64; 2] },
+    /// Baselines are turned, phases are moved to the pixel nearest to the pointing, which lies at (l, m) of the image: the phase
+    /// b·(s - s_p) = u(l-l_p) + v(m-m_p) + w(n-n_p), whose last term is a slope in l and m about that pixel.
+    Facet { turn: Recenter, to_pixel: Recenter, slope: [f64; 2] },
 }
 
-/// Whether phases refer to the image's center or to that of each pointing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phases {
+/// What phases refer to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Phases<'a> {
+    /// The image's phase center.
     Image,
-    Pointing,
+    /// The pixel of these that is nearest to each pointing.
+    Pixels(&'a Celestial),
 }
 
 /// What a pass met.
@@ -91,7 +93,8 @@ impl Default for Met {
 }
 
 impl Met {
-    fn add<T: Float>(&mut self, block: &Prepared<T>) {
+    /// Adds a block.
+    pub fn add<T: Float>(&mut self, block: &Prepared<T>) {
         self.dropped += block.intensity.dropped;
         if block.intensity.weight.iter().all(|w| *w == T::zero()) {
             return;
@@ -123,12 +126,22 @@ pub(super) struct Cache<T> {
 struct Kept<T> {
     bytes: usize,
     block: BTreeMap<usize, Arc<Prepared<T>>>,
+    full: bool,
 }
 
 impl<T> Cache<T> {
     /// Keeps blocks as long as they fit into `limit_bytes` together.
     pub fn new(limit_bytes: usize) -> Cache<T> {
-        Cache { limit_bytes, blocks: Mutex::new(Kept { bytes: 0, block: BTreeMap::new() }) }
+        Cache { limit_bytes, blocks: Mutex::new(Kept { bytes: 0, block: BTreeMap::new(), full: false }) }
+    }
+
+    fn has(&self, i: usize) -> bool {
+        self.blocks.lock().is_ok_and(|kept| kept.block.contains_key(&i))
+    }
+
+    /// True once a block did not fit.
+    fn is_full(&self) -> bool {
+        self.blocks.lock().is_ok_and(|kept| kept.full)
     }
 }
 
@@ -150,12 +163,12 @@ impl<'a> Stream<'a> {
     ) -> Result<Met> {
         let n = self.blocks.len();
         let mut met = Met::default();
-        let mut next = if n > 0 { Some(self.get(cache, 0)?) } else { None };
+        let mut next = if n > 0 { Some(self.block(cache, 0)?) } else { None };
         for i in 0..n {
             notice.check()?;
             let Some(now) = next.take() else { break };
             met.add(&now);
-            let read = || if i + 1 < n { self.get(cache, i + 1).map(Some) } else { Ok(None) };
+            let read = || if i + 1 < n { self.block(cache, i + 1).map(Some) } else { Ok(None) };
             let (done, read) = rayon::join(|| each(&now), read);
             done?;
             next = read?;
@@ -164,16 +177,51 @@ impl<'a> Stream<'a> {
         Ok(met)
     }
 
-    fn get<T: Float>(&self, cache: &Cache<T>, i: usize) -> Result<Arc<Prepared<T>>> {
+    /// All blocks, if they can be kept in memory together; those that can stay there.
+    pub fn all<T: Float>(&self, cache: &Cache<T>, stage: &str, notice: &dyn Reporter) -> Result<Option<Vec<Arc<Prepared<T>>>>> {
+        let n = self.blocks.len();
+        let mut all = Vec::with_capacity(n);
+        for i in 0..n {
+            notice.check()?;
+            if !cache.has(i) && cache.is_full() {
+                return Ok(None);
+            }
+            let new = !cache.has(i);
+            let block = self.block(cache, i)?;
+            if !cache.has(i) {
+                return Ok(None);
+            }
+            all.push(block);
+            if new {
+                notice.progress(stage, i as u64 + 1, n as u64);
+            }
+        }
+        Ok(Some(all))
+    }
+
+    /// Rows of all inputs.
+    pub fn n_rows(&self) -> u64 {
+        self.inputs.iter().map(|i| i.vis.n_rows()).sum()
+    }
+
+    /// Number of blocks.
+    pub fn n_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// One block.
+    pub fn block<T: Float>(&self, cache: &Cache<T>, i: usize) -> Result<Arc<Prepared<T>>> {
         if let Some(block) = cache.blocks.lock().ok().and_then(|kept| kept.block.get(&i).cloned()) {
             return Ok(block);
         }
         let block = Arc::new(self.prepare(i)?);
-        if let Ok(mut kept) = cache.blocks.lock()
-            && kept.bytes + block.bytes() <= cache.limit_bytes
-        {
-            kept.bytes += block.bytes();
-            kept.block.insert(i, block.clone());
+        if let Ok(mut kept) = cache.blocks.lock() {
+            if kept.bytes + block.bytes() <= cache.limit_bytes {
+                kept.bytes += block.bytes();
+                kept.block.insert(i, block.clone());
+            } else {
+                kept.full = true;
+            }
         }
         Ok(block)
     }
@@ -192,8 +240,12 @@ impl<'a> Stream<'a> {
         };
         match &self.placement[i_input] {
             Placement::Own => {}
-            Placement::Moved(recenter) => turn(&mut prepared, recenter),
-            Placement::Facet { turn, slope } => {
+            Placement::Moved(recenter) => {
+                move_phases(&mut prepared, recenter);
+                prepared.uvw_s.iter_mut().for_each(|uvw| *uvw = recenter.uvw(*uvw));
+            }
+            Placement::Facet { turn, to_pixel, slope } => {
+                move_phases(&mut prepared, to_pixel);
                 for uvw in &mut prepared.uvw_s {
                     let [u, v, w] = turn.uvw(*uvw);
                     *uvw = [u - w * slope[0], v - w * slope[1], w];
@@ -226,13 +278,22 @@ fn placement(from: Direction, to: Direction, phases: Phases) -> Result<Placement
     }
     let (dra_rad, ddec_rad) = from.offset_to(to);
     let turn = Recenter::by(from, Offset { dra_rad, ddec_rad });
-    if phases == Phases::Image {
-        return Ok(Placement::Moved(turn));
-    }
-    let (dra_rad, ddec_rad) = to.offset_to(from);
+    let Phases::Pixels(sky) = phases else { return Ok(Placement::Moved(turn)) };
+    let behind = || ImagingError::Frame { from: from.to_string(), to: to.frame.name() };
+    let pixel = nearest_pixel(sky, from).and_then(|(x, y)| sky.sky_from_pixel(x, y)).ok_or_else(behind)?;
+    let pixel = pixel.in_frame(from.frame).ok_or_else(behind)?;
+    let (dra_rad, ddec_rad) = from.offset_to(pixel);
+    let to_pixel = Recenter::by(from, Offset { dra_rad, ddec_rad });
+    let (dra_rad, ddec_rad) = to.offset_to(pixel);
     let [l, m, n_minus_1] = Offset { dra_rad, ddec_rad }.lmn(to);
     let n = 1.0 + n_minus_1;
-    Ok(Placement::Facet { turn, slope: [l / n, m / n] })
+    Ok(Placement::Facet { turn, to_pixel, slope: [l / n, m / n] })
+}
+
+/// The whole pixel nearest to a direction.
+pub(super) fn nearest_pixel(sky: &Celestial, direction: Direction) -> Option<(f64, f64)> {
+    let (x, y) = sky.pixel_from_sky(direction.in_frame(sky.frame())?)?;
+    Some((x.round(), y.round()))
 }
 
 /// [t0 t0 t0 t1 t1] -> (0..3, factor(t0)), (3..5, factor(t1))
@@ -247,19 +308,72 @@ fn runs(time_s: &[f64], doppler: &Doppler) -> Vec<(Range<usize>, f64)> {
     out
 }
 
-/// Moves the phase center of a block.
-fn turn<T: Float>(block: &mut Prepared<T>, recenter: &Recenter) {
-    let n_chan = block.n_chan();
-    let freq = block.freq_hz.clone();
+/// Refers the phases of a block to another direction.
+fn move_phases<T: Float>(block: &mut Prepared<T>, recenter: &Recenter) {
+    let n_chan = block.n_chan().max(1);
+    let steps = Steps::of(&block.freq_hz);
     let mut factor = vec![1.0; block.uvw_s.len()];
     block.runs.iter().for_each(|(rows, f)| factor[rows.clone()].fill(*f));
-    let rows = block.uvw_s.par_iter_mut().zip(&factor).zip(block.intensity.vis.par_chunks_mut(n_chan.max(1)));
+    let rows = block.uvw_s.par_iter().zip(&factor).zip(block.intensity.vis.par_chunks_mut(n_chan));
     rows.with_min_len(256).for_each(|((uvw, factor), vis)| {
         let path = recenter.path(*uvw) * factor;
-        *uvw = recenter.uvw(*uvw);
-        for (v, f) in vis.iter_mut().zip(freq.iter()) {
-            let p = Complex::cis(-std::f64::consts::TAU * path * f);
+        for (v, p) in vis.iter_mut().zip(steps.phasors(path)) {
             *v = *v * Complex::new(T::of(p.re), T::of(p.im));
         }
     });
+}
+
+/// Frequencies of a window: where they are equally spaced, the phasor of a channel is that of the one before times a constant.
+struct Steps<'a> {
+    freq_hz: &'a [f64],
+    step_hz: Option<f64>,
+}
+
+/// Phasors are computed anew after as many channels: rounding adds up to no more than 1e-14.
+const ANEW: usize = 64;
+
+impl<'a> Steps<'a> {
+    fn of(freq_hz: &'a [f64]) -> Steps<'a> {
+        let n = freq_hz.len();
+        let step = if n > 1 { (freq_hz[n - 1] - freq_hz[0]) / (n - 1) as f64 } else { 0.0 };
+        let even = freq_hz.iter().enumerate().all(|(i, f)| (f - freq_hz[0] - step * i as f64).abs() <= 1e-9 * step.abs());
+        Steps { freq_hz, step_hz: even.then_some(step) }
+    }
+
+    /// exp(-2πi path f) of each channel.
+    fn phasors(&self, path_s: f64) -> impl Iterator<Item = Complex<f64>> {
+        let at = move |f: f64| Complex::cis(-std::f64::consts::TAU * path_s * f);
+        let step = self.step_hz.map(at);
+        let mut now = Complex::default();
+        self.freq_hz.iter().enumerate().map(move |(i, f)| {
+            now = match step {
+                Some(step) if i % ANEW != 0 => now * step,
+                _ => at(*f),
+            };
+            now
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Channels that are equally spaced, and some that are not, over many turns of phase.
+    #[test]
+    fn phasors_of_channels_are_those_of_their_frequencies() {
+        let even: Vec<f64> = (0..300).map(|i| 230e9 + 122e3 * f64::from(i)).collect();
+        let uneven: Vec<f64> = even.iter().enumerate().map(|(i, f)| f + if i == 150 { 1e3 } else { 0.0 }).collect();
+        for (freq_hz, is_even) in [(&even, true), (&uneven, false)] {
+            let steps = Steps::of(freq_hz);
+            assert_eq!(steps.step_hz.is_some(), is_even);
+            for path_s in [0.0, 3e-10, -7.7e-6] {
+                for (p, f) in steps.phasors(path_s).zip(freq_hz) {
+                    let exact = Complex::cis(-std::f64::consts::TAU * path_s * f);
+                    // The turns themselves are known to 1e-16 of their number, 1.8 million.
+                    assert!((p - exact).norm() < 2e-8 * (path_s.abs() / 7.7e-6) + 1e-13, "{path_s} {}", (p - exact).norm());
+                }
+            }
+        }
+    }
 }

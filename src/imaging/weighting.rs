@@ -1,5 +1,7 @@
 //! Imaging weights of blocks: density of samples, its rule, and the taper.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::channels::{ChannelGrid, channel_samples};
@@ -90,12 +92,15 @@ pub(super) struct Rules<'a> {
 impl Rules<'_> {
     /// Imaging weights of the visibility channels of a block, [row][chan]; where each image channel has a density of its
     /// own these are the natural ones still.
-    pub fn apply<T: Float>(&self, block: &Prepared<T>, uvw_s: &[[f64; 3]]) -> Vec<T> {
-        let mut weight = block.intensity.weight.clone();
-        let rule = if self.per_channel { None } else { self.rule.first() };
-        let taper = if self.per_channel { None } else { self.taper };
-        self.change(rule, taper, uvw_s, &block.freq_hz, &mut weight);
-        weight
+    pub fn apply<'b, T: Float>(&self, block: &'b Prepared<T>, uvw_s: &[[f64; 3]]) -> Cow<'b, [T]> {
+        if self.per_channel || self.rule.is_empty() && self.taper.is_none() {
+            return Cow::Borrowed(&block.intensity.weight);
+        }
+        let (freq_hz, mut weight) = (&block.freq_hz, block.intensity.weight.clone());
+        let n = (CHUNK_ROWS * freq_hz.len()).max(1);
+        let chunks = weight.par_chunks_mut(n).zip(uvw_s.par_chunks(CHUNK_ROWS));
+        chunks.for_each(|(weight, uvw)| change_rows(self.rule.first(), self.taper, uvw, freq_hz, weight));
+        Cow::Owned(weight)
     }
 
     /// Imaging weights of the samples of one image channel.
@@ -103,14 +108,6 @@ impl Rules<'_> {
         if self.per_channel {
             change_rows(self.rule.get(chan), self.taper, uvw_s, freq_hz, weight);
         }
-    }
-
-    fn change<T: Float>(&self, rule: Option<&WeightRule>, taper: Option<Taper>, uvw_s: &[[f64; 3]], freq_hz: &[f64], weight: &mut [T]) {
-        if rule.is_none() && taper.is_none() {
-            return;
-        }
-        let n = (CHUNK_ROWS * freq_hz.len()).max(1);
-        weight.par_chunks_mut(n).zip(uvw_s.par_chunks(CHUNK_ROWS)).for_each(|(weight, uvw)| change_rows(rule, taper, uvw, freq_hz, weight));
     }
 }
 

@@ -151,6 +151,9 @@ pub struct Edit {
     pub run: String,
 }
 
+/// Figures, tables and images of a megapixel are kept; cubes are not: a second copy of them on the disk costs more than making them again.
+const CAP_BYTES: u64 = 5 << 20;
+
 /// The store of one project.
 pub struct Store {
     root: PathBuf,
@@ -175,7 +178,7 @@ impl Store {
         if writable && !folder.join(".gitignore").exists() {
             let _ = std::fs::write(folder.join(".gitignore"), "*\n");
         }
-        Store { root: folder, writable, cap_bytes: 32 << 20 }
+        Store { root: folder, writable, cap_bytes: CAP_BYTES }
     }
 
     /// True if results can be kept.

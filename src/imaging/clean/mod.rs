@@ -5,11 +5,15 @@ mod clark;
 mod control;
 mod minor;
 mod phangs;
+mod psfs;
 mod scales;
 #[cfg(test)]
 mod tests;
 
-use ndarray::{Array2, ArrayView2};
+use std::ops::Range;
+use std::sync::Arc;
+
+use ndarray::{ArcArray2, Array2, ArrayView2};
 use rayon::prelude::*;
 
 pub use automask::AutoMaskOptions;
@@ -17,22 +21,23 @@ use automask::{PlaneFacts, next_mask};
 pub use control::{CleanOptions, CycleRecord, StopReason, robust_noise};
 pub use minor::Choice;
 pub(super) use minor::inverse_of_psf_peaks;
-use minor::{Cleaner, Limits, MinorResult};
+use minor::{Component, Limits, Places, Work, add_components, keep_brightest};
 pub use phangs::{LoopOptions, LoopRecord, Stage, chauvenet_noise, clean_loop, followed_by, signal_mask};
+use psfs::PlanePsf;
+pub use psfs::{Psfs, psf_sidelobes};
 
-use super::{Dirty, fit_beam};
-use crate::data::Beam;
+use super::Dirty;
 use crate::error::{Kind, Result};
 use crate::notice::Reporter;
 
 /// The operator between model and residual: visibilities, or a test's PSF.
-pub trait MajorCycle {
-    /// Residual images of a model, Jy/pixel, plane by plane.
-    fn residual(&self, model: &[Array2<f32>], notice: &dyn Reporter) -> Result<Vec<Array2<f32>>>;
+pub trait MajorCycle: Sync {
+    /// Residual images of a model, Jy/beam, of the planes whose model (Jy/pixel) is given; those of Taylor terms are given together.
+    fn residual(&self, model: &[Option<ArrayView2<f32>>], notice: &dyn Reporter) -> Result<Vec<Option<Array2<f32>>>>;
 }
 
 impl MajorCycle for super::Imager<'_> {
-    fn residual(&self, model: &[Array2<f32>], notice: &dyn Reporter) -> Result<Vec<Array2<f32>>> {
+    fn residual(&self, model: &[Option<ArrayView2<f32>>], notice: &dyn Reporter) -> Result<Vec<Option<Array2<f32>>>> {
         super::Imager::residual(self, model, notice)
     }
 }
@@ -41,9 +46,9 @@ impl MajorCycle for super::Imager<'_> {
 #[derive(Debug, Clone)]
 pub struct Cleaned {
     /// Model, Jy/pixel, plane by plane.
-    pub model: Vec<Array2<f32>>,
+    pub model: Vec<ArcArray2<f32>>,
     /// Residual of that model, Jy/beam.
-    pub residual: Vec<Array2<f32>>,
+    pub residual: Vec<ArcArray2<f32>>,
     /// Masks as they were in the end, one for each plane or group of Taylor terms.
     pub masks: Vec<Array2<bool>>,
     /// State after each major cycle.
@@ -52,13 +57,13 @@ pub struct Cleaned {
     pub stop: StopReason,
 }
 
-/// A model to go on from, with its residual.
+/// A model to go on from, with its residual. Planes are shared until they change.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// Model, Jy/pixel.
-    pub model: Vec<Array2<f32>>,
+    pub model: Vec<ArcArray2<f32>>,
     /// Residual of that model, Jy/beam.
-    pub residual: Vec<Array2<f32>>,
+    pub residual: Vec<ArcArray2<f32>>,
     /// Components that it took so far, counted towards `niter`.
     pub n_iter: u64,
 }
@@ -66,12 +71,15 @@ pub struct Start {
 impl Start {
     /// An empty model and the dirty image.
     pub fn nothing(dirty: &Dirty) -> Start {
-        Start { model: dirty.image.iter().map(|i| Array2::zeros(i.dim())).collect(), residual: dirty.image.clone(), n_iter: 0 }
+        let empty = ArcArray2::zeros(dirty.image[0].dim());
+        Start { model: vec![empty; dirty.image.len()], residual: dirty.image.clone(), n_iter: 0 }
     }
     /// A model whose residual is computed here.
     pub fn model(model: Vec<Array2<f32>>, n_iter: u64, major: &dyn MajorCycle, notice: &dyn Reporter) -> Result<Start> {
-        let residual = major.residual(&model, notice)?;
-        Ok(Start { model, residual, n_iter })
+        let all: Vec<_> = model.iter().map(|m| Some(m.view())).collect();
+        let residual = major.residual(&all, notice)?;
+        let residual = residual.into_iter().flatten().map(Array2::into_shared).collect();
+        Ok(Start { model: model.into_iter().map(Array2::into_shared).collect(), residual, n_iter })
     }
 }
 
@@ -98,193 +106,201 @@ impl MaskPlan {
     }
 }
 
-/// Planes that are cleaned together: the Taylor terms of a continuum image, or one channel.
-#[derive(Debug, Clone, Copy)]
-struct Group {
-    first: usize,
-    n_terms: usize,
-}
-
-/// Cleans `dirty` inside the mask, starting from `start` where given.
-///
-/// `n_terms` planes belong together as Taylor terms; 1 for ordinary images and for cubes, whose channels are independent.
-#[allow(clippy::too_many_arguments)]
+/// Cleans inside the mask, from `start` on.
 pub fn clean(
-    dirty: &Dirty,
-    n_terms: usize,
+    psfs: &Psfs,
     mask: &MaskPlan,
-    start: Option<Start>,
+    start: Start,
     options: &CleanOptions,
-    choice: Choice,
     major: &dyn MajorCycle,
     notice: &dyn Reporter,
 ) -> Result<Cleaned> {
     options.check()?;
-    let mut state = State::new(dirty, n_terms, mask, start, options, choice)?;
+    let mut state = State::new(psfs, mask, start, options)?;
     loop {
         if let Some(stop) = state.should_stop() {
             return Ok(state.finish(stop));
         }
-        let before = state.model.clone();
-        let cycle = state.cycle(major, notice);
-        match cycle {
+        match state.cycle(major, notice) {
             Ok(true) => {}
             Ok(false) => return Ok(state.finish(StopReason::NoProgress)),
-            Err(e) if e.kind == Kind::Interrupted => {
-                state.model = before;
-                return Ok(state.finish(StopReason::Interrupted));
-            }
+            Err(e) if e.kind == Kind::Interrupted => return Ok(state.finish(StopReason::Interrupted)),
             Err(e) => return Err(e),
         }
-        let done = state.n_iter.min(options.niter);
-        notice.progress("clean", done, options.niter);
+        notice.progress("clean", state.n_iter, options.niter);
     }
 }
 
-struct State<'a> {
+/// A cleaning between two cycles. A group is the Taylor terms of a continuum image, or a channel.
+struct State<'a, 'p> {
     options: &'a CleanOptions,
+    psfs: &'a Psfs<'p>,
     plan: &'a MaskPlan,
+    model: Vec<ArcArray2<f32>>,
+    residual: Vec<ArcArray2<f32>>,
     /// One for each group.
-    masks: Vec<Array2<bool>>,
-    groups: Vec<Group>,
-    cleaners: Vec<Option<Cleaner>>,
-    /// Largest sidelobe of each group's PSF.
-    sidelobe: Vec<f64>,
-    /// Its main lobe, in pixels.
-    beam: Vec<Option<Beam>>,
-    model: Vec<Array2<f32>>,
-    residual: Vec<Array2<f32>>,
-    /// Peak of each group inside its mask.
-    peak: Vec<f64>,
-    noise: Vec<f64>,
+    group: Vec<Group>,
     n_iter: u64,
     cycle_threshold: f64,
     record: Vec<CycleRecord>,
-    /// Model and residual of the lowest peak so far: where a cleaning that diverges goes back to.
+    /// The state of the lowest peak so far: where a cleaning that diverges goes back to.
     best: Option<Start>,
 }
 
-impl<'a> State<'a> {
-    fn new(
-        dirty: &Dirty,
-        n_terms: usize,
-        plan: &'a MaskPlan,
-        start: Option<Start>,
-        options: &'a CleanOptions,
-        choice: Choice,
-    ) -> Result<State<'a>> {
-        let n_groups = dirty.image.len() / n_terms;
-        let beam = |g: usize| fit_beam(dirty.psf[if n_terms == 1 { g } else { 0 }].view(), 1.0).ok();
-        let beam = (0..n_groups).map(beam).collect();
-        let groups: Vec<Group> = (0..n_groups).map(|g| Group { first: g * n_terms, n_terms }).collect();
-        let shape = dirty.image[0].dim();
+struct Group {
+    mask: Array2<bool>,
+    /// Where components of each scale may lie, if known; `None` as well for a mask without a pixel.
+    places: Option<Arc<Places>>,
+    /// The residual ready for a minor cycle, if there was room to keep it.
+    work: Option<Work>,
+    /// Peak inside the mask, Jy/beam.
+    peak: f64,
+    noise: f64,
+    /// Flux of the model, Jy.
+    flux: f64,
+}
+
+/// Residuals filtered with the scales are kept between cycles as long as all of them take no more than this.
+const KEPT_BYTES: usize = 96 << 20;
+
+impl<'a, 'p> State<'a, 'p> {
+    fn new(psfs: &'a Psfs<'p>, plan: &'a MaskPlan, start: Start, options: &'a CleanOptions) -> Result<State<'a, 'p>> {
+        let Start { model, residual, n_iter } = start;
+        let shape = residual[0].dim();
         for mask in plan.given() {
             if mask.dim() != shape {
                 return Err(super::shape_error("mask", mask.dim(), shape).into());
             }
         }
-        let psf_of = |g: &Group| -> Vec<ArrayView2<f32>> {
-            let n = if n_terms == 1 { 1 } else { 2 * n_terms - 1 };
-            let first = if n_terms == 1 { g.first } else { 0 };
-            dirty.psf[first..first + n].iter().map(|p| p.view()).collect()
+        let group = |mask: Array2<bool>, places: Option<Arc<Places>>| Group { mask, places, work: None, peak: 0.0, noise: 0.0, flux: 0.0 };
+        let n_groups = psfs.n_groups();
+        let group = match plan {
+            MaskPlan::Auto { .. } => (0..n_groups).map(|_| group(Array2::from_elem(shape, false), None)).collect(),
+            MaskPlan::Fixed(masks) => {
+                let places: Vec<_> = masks.par_iter().map(|m| Places::of(m, &psfs.set).map(Arc::new)).collect();
+                let of = |g: usize| g.min(masks.len() - 1);
+                (0..n_groups).map(|g| group(masks[of(g)].clone(), places[of(g)].clone())).collect()
+            }
         };
-        let prepare = |g: &Group| {
-            let psf = psf_of(g);
-            let center = peak_of_psf(psf[0])?;
-            let cleaner = Cleaner::new(&psf, center, &options.scales, options.smallscalebias, choice);
-            Some((cleaner, max_sidelobe(psf[0], center)))
-        };
-        let prepared: Vec<Option<(Cleaner, f64)>> = groups.par_iter().map(prepare).collect();
-        let (cleaners, sidelobe) =
-            prepared.into_iter().map(|p| p.map_or((None, 0.0), |(cleaner, sidelobe)| (Some(cleaner), sidelobe))).unzip();
-        let Start { model, residual, n_iter } = start.unwrap_or_else(|| Start::nothing(dirty));
-        let masks = match plan {
-            MaskPlan::Fixed(masks) => (0..n_groups).map(|g| masks[g.min(masks.len() - 1)].clone()).collect(),
-            MaskPlan::Auto { .. } => vec![Array2::from_elem(shape, false); n_groups],
-        };
-        let mut state = State {
-            options,
-            plan,
-            masks,
-            groups,
-            cleaners,
-            sidelobe,
-            beam,
-            model,
-            residual,
-            peak: Vec::new(),
-            noise: Vec::new(),
-            n_iter,
-            cycle_threshold: 0.0,
-            record: Vec::new(),
-            best: None,
-        };
-        state.account(&[]);
+        let mut state =
+            State { options, psfs, plan, model, residual, group, n_iter, cycle_threshold: 0.0, record: Vec::new(), best: None };
+        state.account(&vec![true; n_groups]);
         Ok(state)
     }
 
-    /// Minor cycles and the major one after them; false if no component was found.
+    /// Image planes of a group.
+    fn planes(&self, group: usize) -> Range<usize> {
+        group * self.psfs.n_terms..(group + 1) * self.psfs.n_terms
+    }
+
+    /// Minor cycles and the major one after them; false if no component was found. Nothing changes if it is interrupted.
     fn cycle(&mut self, major: &dyn MajorCycle, notice: &dyn Reporter) -> Result<bool> {
         let found = self.minor_cycles(notice)?;
-        if found.iter().all(|f| f.n_iter == 0) {
+        if found.iter().all(Vec::is_empty) {
             return Ok(false);
         }
-        self.residual = major.residual(&self.model, notice)?;
-        self.account(&found);
+        let model = self.model_with(&found);
+        // Planes that nothing was added to have the residual that they had.
+        let wanted = |i: usize| (!found[i / self.psfs.n_terms].is_empty()).then(|| model[i].view());
+        let residual = major.residual(&(0..model.len()).map(wanted).collect::<Vec<_>>(), notice)?;
+        self.model = model;
+        for (old, new) in self.residual.iter_mut().zip(residual) {
+            if let Some(new) = new {
+                *old = new.into_shared();
+            }
+        }
+        self.n_iter += found.iter().map(|f| f.len() as u64).sum::<u64>();
+        self.account(&found.iter().map(|f| !f.is_empty()).collect::<Vec<_>>());
         Ok(true)
     }
 
-    /// Lets automatic masks follow the residual.
-    fn follow(&mut self) {
-        let MaskPlan::Auto { options, within } = self.plan else { return };
+    fn model_with(&self, found: &[Vec<Component>]) -> Vec<ArcArray2<f32>> {
+        let with = |(group, found): (usize, &Vec<Component>)| -> Vec<ArcArray2<f32>> {
+            let before = &self.model[self.planes(group)];
+            if found.is_empty() {
+                return before.to_vec();
+            }
+            let mut planes: Vec<Array2<f32>> = before.iter().map(|p| p.to_owned()).collect();
+            add_components(found, &self.psfs.set, &mut planes.iter_mut().collect::<Vec<_>>());
+            planes.into_iter().map(Array2::into_shared).collect()
+        };
+        let groups: Vec<_> = found.par_iter().enumerate().map(with).collect();
+        groups.into_iter().flatten().collect()
+    }
+
+    /// Lets automatic masks follow the residual; true where they changed.
+    fn follow(&mut self) -> Vec<bool> {
+        let MaskPlan::Auto { options, within } = self.plan else { return vec![false; self.group.len()] };
         let first_cycle = self.record.is_empty();
-        let next = |(g, old): (usize, &Array2<bool>)| {
-            let residual = self.residual[self.groups[g].first].view();
-            let Some(beam) = self.beam[g] else { return old.clone() };
-            let facts = PlaneFacts { sidelobe: self.sidelobe[g], beam, first_cycle };
-            next_mask(old, residual, &within[g.min(within.len() - 1)], facts, options)
+        let next = |(g, group): (usize, &Group)| {
+            let psf = self.psfs.plane[g].as_ref()?;
+            let facts = PlaneFacts { sidelobe: psf.sidelobe, beam: psf.beam?, first_cycle };
+            let residual = self.residual[self.planes(g).start].view();
+            let mask = next_mask(&group.mask, residual, &within[g.min(within.len() - 1)], facts, options);
+            (mask != group.mask).then(|| (Places::of(&mask, &self.psfs.set).map(Arc::new), mask))
         };
-        self.masks = self.masks.par_iter().enumerate().map(next).collect();
+        let changed: Vec<Option<_>> = self.group.par_iter().enumerate().map(next).collect();
+        let adopt = |(group, changed): (&mut Group, Option<(Option<Arc<Places>>, Array2<bool>)>)| {
+            let Some((places, mask)) = changed else { return false };
+            (group.places, group.mask) = (places, mask);
+            true
+        };
+        self.group.iter_mut().zip(changed).map(adopt).collect()
     }
 
-    fn terms(&self, group: &Group) -> Vec<ArrayView2<'_, f32>> {
-        self.residual[group.first..group.first + group.n_terms].iter().map(|r| r.view()).collect()
+    /// The residual of a group ready for a minor cycle; `None` where nothing may be cleaned.
+    fn work(&self, g: usize, psf: &PlanePsf) -> Option<Work> {
+        let terms: Vec<ArrayView2<f32>> = self.residual[self.planes(g)].iter().map(|r| r.view()).collect();
+        Some(Work::new(&terms, self.group[g].places.clone()?, &psf.response, &self.psfs.set))
     }
 
-    /// Adds up a cycle, measures the new residual, and writes the line of the record.
-    fn account(&mut self, found: &[MinorResult]) {
-        self.n_iter += found.iter().map(|f| f.n_iter).sum::<u64>();
-        self.follow();
-        let measure = |(i, group): (usize, &Group)| {
-            let terms = self.terms(group);
-            let peak = self.cleaners[i].as_ref().map_or(0.0, |c| c.peak(&terms, &self.masks[i]));
-            (peak, robust_noise(terms[0].iter()))
+    /// Measures what changed, and writes the line of the record.
+    fn account(&mut self, changed: &[bool]) {
+        let remasked = self.follow();
+        let measure = |g: usize| {
+            if !changed[g] && !remasked[g] {
+                return None;
+            }
+            let first = self.planes(g).start;
+            let work = self.psfs.plane[g].as_ref().and_then(|psf| self.work(g, psf));
+            let peak = work.as_ref().zip(self.psfs.plane[g].as_ref()).map_or(0.0, |(w, psf)| w.peak(&psf.response, &self.psfs.set).value);
+            let noise = if changed[g] { robust_noise(self.residual[first].iter()) } else { self.group[g].noise };
+            let flux = self.model[first].iter().map(|v| f64::from(*v)).sum();
+            let keep = work.filter(|w| (g + 1) * w.bytes() <= KEPT_BYTES);
+            Some((keep, peak, noise, flux))
         };
-        let measured: Vec<(f64, f64)> = self.groups.par_iter().enumerate().map(measure).collect();
-        (self.peak, self.noise) = measured.into_iter().unzip();
-        let first_terms = self.groups.iter().map(|g| self.model[g.first].iter().map(|v| f64::from(*v)).sum::<f64>());
+        let measured: Vec<Option<_>> = (0..self.group.len()).into_par_iter().map(measure).collect();
+        for (group, measured) in self.group.iter_mut().zip(measured) {
+            if let Some(new) = measured {
+                (group.work, group.peak, group.noise, group.flux) = new;
+            }
+        }
         let record = CycleRecord {
             cycle: self.record.len() as u64,
             n_iter: self.n_iter,
             peak_jy: self.max_peak(),
-            flux_jy: first_terms.sum(),
-            noise_jy: median(&self.noise),
+            flux_jy: self.group.iter().map(|g| g.flux).sum(),
+            noise_jy: median(self.group.iter().map(|g| g.noise)),
             cycle_threshold_jy: self.cycle_threshold,
         };
-        let lowest = self.record.iter().map(|r| r.peak_jy).fold(f64::INFINITY, f64::min);
-        if record.peak_jy <= lowest {
+        if record.peak_jy <= self.lowest_peak() {
             self.best = Some(Start { model: self.model.clone(), residual: self.residual.clone(), n_iter: self.n_iter });
         }
         self.record.push(record);
     }
 
     fn max_peak(&self) -> f64 {
-        self.peak.iter().copied().fold(0.0, f64::max)
+        self.group.iter().map(|g| g.peak).fold(0.0, f64::max)
+    }
+
+    /// The lowest peak on record, Jy/beam.
+    fn lowest_peak(&self) -> f64 {
+        self.record.iter().map(|r| r.peak_jy).fold(f64::INFINITY, f64::min)
     }
 
     /// Where a group is done, Jy/beam.
-    fn threshold(&self, group: usize) -> f64 {
-        self.options.threshold.0.max(self.options.nsigma * self.noise[group])
+    fn threshold(&self, group: &Group) -> f64 {
+        self.options.threshold.0.max(self.options.nsigma * group.noise)
     }
 
     fn should_stop(&self) -> Option<StopReason> {
@@ -292,10 +308,10 @@ impl<'a> State<'a> {
         if o.niter <= self.n_iter {
             return Some(StopReason::Iterations);
         }
-        if !self.masks.iter().any(|m| m.iter().any(|v| *v)) {
+        if !self.group.iter().any(|g| g.mask.iter().any(|v| *v)) {
             return Some(StopReason::NoMask);
         }
-        if (0..self.groups.len()).all(|g| self.peak[g] <= self.threshold(g)) {
+        if self.group.iter().all(|g| g.peak <= self.threshold(g)) {
             return Some(if self.max_peak() <= o.threshold.0 { StopReason::Threshold } else { StopReason::Nsigma });
         }
         if o.nmajor.is_some_and(|n| self.record.len() as u64 > n) {
@@ -305,8 +321,7 @@ impl<'a> State<'a> {
         if o.stop_at_negative && now.flux_jy < 0.0 {
             return Some(StopReason::NegativeFlux);
         }
-        let lowest = self.record.iter().map(|r| r.peak_jy).fold(f64::INFINITY, f64::min);
-        if now.peak_jy > 3.0 * lowest {
+        if now.peak_jy > 3.0 * self.lowest_peak() {
             return Some(StopReason::Diverged);
         }
         if let [.., before, now] = self.record.as_slice()
@@ -317,77 +332,51 @@ impl<'a> State<'a> {
         None
     }
 
-    /// Minor cycles of all groups, side by side.
-    fn minor_cycles(&mut self, notice: &dyn Reporter) -> Result<Vec<MinorResult>> {
+    /// Minor cycles of all groups, side by side: the components of each, together no more than `niter` has left.
+    fn minor_cycles(&mut self, notice: &dyn Reporter) -> Result<Vec<Vec<Component>>> {
         let o = self.options;
-        let (peak, sidelobe) = (self.max_peak(), self.sidelobe.iter().copied().fold(0.0, f64::max));
+        let sidelobe = self.psfs.plane.iter().flatten().map(|p| p.sidelobe).fold(0.0, f64::max);
         let left = o.niter - self.n_iter;
-        self.cycle_threshold = o.cycle_threshold(peak, sidelobe, o.threshold.0);
-        let mut model = std::mem::take(&mut self.model);
+        self.cycle_threshold = o.cycle_threshold(self.max_peak(), sidelobe, o.threshold.0);
+        let work: Vec<Option<Work>> = self.group.iter_mut().map(|g| g.work.take()).collect();
         let state = &*self;
-        let limits = |g: usize| Limits {
-            gain: o.gain,
-            n_iter: o.cycleniter.unwrap_or(left).min(left),
-            threshold: state.cycle_threshold.max(state.threshold(g)),
-        };
-        let run = |(i, model): (usize, &mut [Array2<f32>])| match &state.cleaners[i] {
-            Some(cleaner) if state.peak[i] > limits(i).threshold => {
-                cleaner.run(&state.terms(&state.groups[i]), &state.masks[i], limits(i), model, notice)
+        let run = |(g, work): (usize, Option<Work>)| -> Result<(Vec<Component>, Option<Work>)> {
+            let threshold = state.cycle_threshold.max(state.threshold(&state.group[g]));
+            let limits = Limits { gain: o.gain, n_iter: o.cycleniter.unwrap_or(left).min(left), threshold };
+            match &state.psfs.plane[g] {
+                Some(psf) if state.group[g].peak > threshold => Ok((state.components(g, psf, work, limits, notice)?, None)),
+                _ => Ok((Vec::new(), work)),
             }
-            _ => Ok(MinorResult::default()),
         };
-        let n_terms = state.groups[0].n_terms;
-        let found: Result<Vec<MinorResult>> = model.par_chunks_mut(n_terms).enumerate().map(run).collect();
-        self.model = model;
-        found
+        let done: Vec<_> = work.into_par_iter().enumerate().map(run).collect::<Result<_>>()?;
+        let (mut found, unused): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        self.group.iter_mut().zip(unused).for_each(|(group, work)| group.work = work);
+        keep_brightest(&mut found, left);
+        Ok(found)
+    }
+
+    /// Components of a group, down to its limits.
+    fn components(&self, g: usize, psf: &PlanePsf<'p>, work: Option<Work>, limits: Limits, notice: &dyn Reporter) -> Result<Vec<Component>> {
+        let set = &self.psfs.set;
+        if self.psfs.choice == Choice::Clark && self.psfs.n_terms == 1 && set.all_points() {
+            let (image, center) = self.psfs.of_points(g, psf);
+            return clark::components(image, center, self.residual[g].view(), &self.group[g].mask, limits, notice);
+        }
+        let Some(work) = work.or_else(|| self.work(g, psf)) else { return Ok(Vec::new()) };
+        self.psfs.with_pairs(g, psf, |pairs| pairs.components(work, &psf.response, set, limits, notice))
     }
 
     fn finish(mut self, stop: StopReason) -> Cleaned {
         if let (StopReason::Diverged, Some(best)) = (stop, self.best.take()) {
             (self.model, self.residual) = (best.model, best.residual);
         }
-        Cleaned { model: self.model, residual: self.residual, masks: self.masks, record: self.record, stop }
+        let masks = self.group.into_iter().map(|g| g.mask).collect();
+        Cleaned { model: self.model, residual: self.residual, masks, record: self.record, stop }
     }
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut v: Vec<f64> = values.iter().copied().filter(|v| *v > 0.0).collect();
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut v: Vec<f64> = values.filter(|v| *v > 0.0).collect();
     v.sort_by(f64::total_cmp);
     v.get(v.len() / 2).copied().unwrap_or(0.0)
-}
-
-/// The pixel of value 1; `None` for an empty plane.
-fn peak_of_psf(psf: ArrayView2<f32>) -> Option<(usize, usize)> {
-    let best = psf.indexed_iter().max_by(|a, b| a.1.total_cmp(b.1))?;
-    (*best.1 > 0.0).then_some(best.0)
-}
-
-/// The largest absolute value of a PSF beside its main lobe: what is left when the fitted beam is taken out, or its deepest hole.
-pub fn max_sidelobe(psf: ArrayView2<f32>, center: (usize, usize)) -> f64 {
-    let Ok(beam) = fit_beam(psf, 1.0) else { return 1.0 };
-    let without = without_beam(psf, center, beam);
-    let deepest = psf.iter().copied().fold(0f32, f32::min);
-    f64::from(without.max(-deepest))
-}
-
-/// Largest and lowest value of a PSF beside its main lobe: what is left above the fitted beam, and the deepest hole.
-pub fn psf_sidelobes(psf: ArrayView2<f32>) -> (f64, f64) {
-    let Some(center) = peak_of_psf(psf) else { return (0.0, 0.0) };
-    let lowest = f64::from(psf.iter().copied().filter(|v| v.is_finite()).fold(0f32, f32::min));
-    let highest = fit_beam(psf, 1.0).map_or(1.0, |beam| f64::from(without_beam(psf, center, beam)));
-    (highest, lowest)
-}
-
-fn without_beam(psf: ArrayView2<f32>, center: (usize, usize), beam: Beam) -> f32 {
-    let form = beam.ellipse();
-    let det = form.ee * form.nn - form.en * form.en;
-    let k = 4.0 * std::f64::consts::LN_2 / det;
-    let mut top = 0f32;
-    for ((y, x), v) in psf.indexed_iter() {
-        let (e, n) = (center.1 as f64 - x as f64, y as f64 - center.0 as f64);
-        let q = k * (form.nn * e * e + form.ee * n * n - 2.0 * form.en * e * n);
-        let gaussian = if q < 40.0 { (-q).exp() as f32 } else { 0.0 };
-        top = top.max(v - gaussian);
-    }
-    top
 }

@@ -1,11 +1,10 @@
 //! The cleaning loop of PHANGS-ALMA: multiscale to 4 sigma, then single-scale inside a mask of signal to 1 sigma, each
 //! repeated with more iterations until the flux of the model settles.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayBase, Data, Ix2};
 
-use super::{Choice, CleanOptions, Cleaned, CycleRecord, MajorCycle, MaskPlan, Start, StopReason, clean};
+use super::{CleanOptions, Cleaned, CycleRecord, MajorCycle, MaskPlan, Psfs, Start, StopReason, clean};
 use crate::error::{Error, Result};
-use crate::imaging::Dirty;
 use crate::notice::Reporter;
 use crate::options;
 use crate::units::Flux;
@@ -69,20 +68,19 @@ pub struct Stage {
     pub record: Vec<LoopRecord>,
 }
 
-/// Cleans in calls of growing length until the flux settles, going on from `start` where given.
-#[allow(clippy::too_many_arguments)]
+/// Cleans in calls of growing length until the flux settles, from `start` on.
 pub fn clean_loop(
-    dirty: &Dirty,
-    n_terms: usize,
+    psfs: &Psfs,
     mask: &MaskPlan,
-    start: Option<Start>,
+    start: Start,
     minor: &CleanOptions,
     options: &LoopOptions,
     major: &dyn MajorCycle,
     notice: &dyn Reporter,
 ) -> Result<Stage> {
-    let n_chan = (dirty.image.len() / n_terms) as u64;
-    let mut state = start.unwrap_or_else(|| Start::nothing(dirty));
+    let (n_chan, n_terms) = (psfs.n_groups() as u64, psfs.n_terms);
+    // Each call counts its own iterations.
+    let mut state = Start { n_iter: 0, ..start };
     let mut record: Vec<LoopRecord> = Vec::new();
     let mut cycles: Vec<CycleRecord> = Vec::new();
     loop {
@@ -93,7 +91,7 @@ pub fn clean_loop(
         let cycleniter = (options.cycleniter * (1 + k)).min(options.max_cycleniter);
         let call = CleanOptions { niter, cycleniter: Some(cycleniter), threshold: Flux(options.snr * noise), ..minor.clone() };
         let before = state.clone();
-        let mut cleaned = clean(dirty, n_terms, mask, Some(state), &call, Choice::default(), major, notice)?;
+        let mut cleaned = clean(psfs, mask, state, &call, major, notice)?;
         cycles = followed_by(cycles, &cleaned.record);
         cleaned.record = cycles.clone();
         let cleaned = if cleaned.stop == StopReason::Diverged { undone(cleaned, before) } else { cleaned };
@@ -114,7 +112,6 @@ pub fn clean_loop(
         if cleaned.stop == StopReason::Interrupted || k >= options.max_loops || (k >= options.min_loops && (settled || negative)) {
             return Ok(Stage { cleaned, record });
         }
-        // Each call counts its own iterations.
         state = Start { model: cleaned.model.clone(), residual: cleaned.residual.clone(), n_iter: 0 };
     }
 }
@@ -137,7 +134,7 @@ fn model_flux(cleaned: &Cleaned, n_terms: usize) -> f64 {
 
 /// Where an image has signal: above `high` noises, and what is joined to that above `low` noises, over neighbouring
 /// channels as well where `spectral`.
-pub fn signal_mask(image: &[Array2<f32>], noise_jy: f64, high: f64, low: f64, spectral: bool) -> Vec<Array2<bool>> {
+pub fn signal_mask<S: Data<Elem = f32>>(image: &[ArrayBase<S, Ix2>], noise_jy: f64, high: f64, low: f64, spectral: bool) -> Vec<Array2<bool>> {
     let above = |level: f64| -> Vec<Array2<bool>> { image.iter().map(|i| i.mapv(|v| f64::from(v) > level * noise_jy)).collect() };
     let (mut mask, mut around) = (above(high), above(low));
     if high <= low {

@@ -135,7 +135,7 @@ impl Resume {
         let mut meta = pointings.meta();
         meta.set(KEY_CARD, CardValue::Text(self.key.clone()), "");
         meta.set(N_ITER_CARD, CardValue::Int(unfinished.n_iter as i64), "");
-        let header = Header { sky: unfinished.sky, spectral: &unfinished.spectral, meta: &meta };
+        let header = Header { shape: unfinished.model[0].dim(), sky: unfinished.sky, spectral: &unfinished.spectral, meta: &meta };
         products::write_model(&self.path, unfinished.model, &header)
     }
 
@@ -154,7 +154,7 @@ pub fn write(call: &Call, work: &Work, pointings: &Pointings, imaged: &Imaged, o
     if let Some(step) = work.step {
         meta.add_history(step.history());
     }
-    let header = Header { sky: &imaged.sky, spectral: &imaged.spectral, meta: &meta };
+    let header = Header { shape: imaged.image[0].dim(), sky: &imaged.sky, spectral: &imaged.spectral, meta: &meta };
     let written = products::write(&call.path_out(1)?, &products::products(imaged, options), &header, options.casa)?;
     let mut files = Map::new();
     for (ending, path) in written {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{ArcArray2, Array2, ArrayBase, ArrayView2, CowArray, Data, Ix2};
 
 use crate::data::{Beam, Beams, CardValue, CubeInfo, CubeSink, Meta, Unit};
 use crate::error::{Error, Result};
@@ -12,13 +12,33 @@ use crate::ms::CasaImageWriter;
 use crate::sky::{Celestial, SpectralAxis};
 
 /// One file: its ending, its planes, and what its header says of them.
-pub struct Product {
+pub struct Product<'a> {
     /// `image.pbcor` for `PREFIX.image.pbcor.fits`.
     pub ending: String,
-    planes: Vec<Array2<f32>>,
+    n_planes: usize,
+    /// Makes a plane when it is written: files together would take many times the memory of the image.
+    plane: Box<dyn Fn(usize) -> Plane<'a> + 'a>,
     unit: &'static str,
     kind: &'static str,
     beams: Beams,
+}
+
+type Plane<'a> = CowArray<'a, f32, Ix2>;
+
+impl<'a> Product<'a> {
+    fn new(ending: &str, n_planes: usize, unit: &'static str, plane: impl Fn(usize) -> Plane<'a> + 'a) -> Product<'a> {
+        Product { ending: ending.into(), n_planes, plane: Box::new(plane), unit, kind: "Intensity", beams: Beams::None }
+    }
+    /// Planes that are there already.
+    fn of<S: Data<Elem = f32>>(ending: &str, unit: &'static str, planes: &'a [ArrayBase<S, Ix2>]) -> Product<'a> {
+        Product::new(ending, planes.len(), unit, |i| planes[i].view().into())
+    }
+    fn with_beams(self, beams: &Beams) -> Product<'a> {
+        Product { beams: beams.clone(), ..self }
+    }
+    fn of_kind(self, kind: &'static str) -> Product<'a> {
+        Product { kind, ..self }
+    }
 }
 
 const PER_BEAM: &str = "Jy/beam";
@@ -62,75 +82,68 @@ fn beams(list: &[Option<Beam>]) -> Beams {
 }
 
 /// All files of an image.
-pub fn products(imaged: &Imaged, options: &ImageOptions) -> Vec<Product> {
+pub fn products<'a>(imaged: &'a Imaged, options: &'a ImageOptions) -> Vec<Product<'a>> {
     let (restored, fitted) = (beams(&imaged.beams), beams(&imaged.fitted));
-    let product = |ending: &str, planes: Vec<Array2<f32>>, unit, kind, beams: &Beams| Product {
-        ending: ending.into(),
-        planes,
-        unit,
-        kind,
-        beams: beams.clone(),
-    };
     // Files of the standard names hold the first of several Taylor terms.
-    let n_terms = imaged.n_terms;
-    let first = |planes: &[Array2<f32>]| if n_terms > 1 { planes[..1].to_vec() } else { planes.to_vec() };
-    let masks: Vec<Array2<f32>> = imaged.cleaned.masks.iter().map(|m| m.mapv(|m| f32::from(u8::from(m)))).collect();
-    let blank = |planes: &[Array2<f32>]| imaged.blanked(planes, options);
+    let n = imaged.image.len() / imaged.n_terms;
+    let pb = &imaged.pb[..n.min(imaged.pb.len())];
+    let masks = &imaged.cleaned.masks;
+    let mask = |i: usize| masks[i].mapv(|m| f32::from(u8::from(m))).into();
     let mut out = vec![
-        product("psf", first(&imaged.dirty.psf), PER_BEAM, "Psf", &fitted),
-        product("dirty", blank(&first(&imaged.dirty.image)), PER_BEAM, "Intensity", &fitted),
-        product("model", first(&imaged.cleaned.model), "Jy/pixel", "Intensity", &Beams::None),
-        product("residual", blank(&first(&imaged.cleaned.residual)), PER_BEAM, "Intensity", &fitted),
-        product("image", blank(&first(&imaged.image)), PER_BEAM, "Intensity", &restored),
-        product("pb", blank(&first(&imaged.pb)), "", "Beam", &Beams::None),
-        product("image.pbcor", imaged.corrected(&first(&imaged.image), options), PER_BEAM, "Intensity", &restored),
-        product("mask", masks, "", "Mask", &Beams::None),
+        Product::of("psf", PER_BEAM, &imaged.dirty.psf[..n]).of_kind("Psf").with_beams(&fitted),
+        blanked("dirty", &imaged.dirty.image[..n], imaged, options).with_beams(&fitted),
+        Product::of("model", "Jy/pixel", &imaged.cleaned.model[..n]),
+        blanked("residual", &imaged.cleaned.residual[..n], imaged, options).with_beams(&fitted),
+        blanked("image", &imaged.image[..n], imaged, options).with_beams(&restored),
+        Product { unit: "", ..blanked("pb", pb, imaged, options).of_kind("Beam") },
+        corrected("image", &imaged.image[..n], imaged, options).with_beams(&restored),
+        Product::new("mask", masks.len(), "", mask).of_kind("Mask"),
     ];
-    if n_terms > 1 {
+    if imaged.n_terms > 1 {
         out.extend(taylor_terms(imaged, options, &restored, &fitted));
     }
     if let Some(weight) = &imaged.weight {
-        out.push(product("weight", weight.clone(), "Jy-2", "Weight", &Beams::None));
+        out.push(Product::of("weight", "Jy-2", weight).of_kind("Weight"));
     }
     if let Some(jvm) = &imaged.jvm {
         let lowres = beams(&jvm.lowres_beams);
         for (name, planes, beams) in [("JvMcorr.image", &jvm.image, &restored), ("JvMcorr_lowres.image", &jvm.lowres, &lowres)] {
-            let planes = first(planes);
-            out.push(product(&format!("{name}.pbcor"), imaged.corrected(&planes, options), PER_BEAM, "Intensity", beams));
-            out.push(product(name, blank(&planes), PER_BEAM, "Intensity", beams));
+            out.push(corrected(name, &planes[..n], imaged, options).with_beams(beams));
+            out.push(blanked(name, &planes[..n], imaged, options).with_beams(beams));
         }
     }
     out
 }
 
-fn taylor_terms(imaged: &Imaged, options: &ImageOptions, restored: &Beams, fitted: &Beams) -> Vec<Product> {
-    let mut out = Vec::new();
-    let one = |planes: &Array2<f32>| imaged.blanked(std::slice::from_ref(planes), options);
+/// Planes blank where the primary beam is below the user's limit.
+fn blanked<'a, S: Data<Elem = f32>>(ending: &str, planes: &'a [ArrayBase<S, Ix2>], imaged: &'a Imaged, options: &'a ImageOptions) -> Product<'a> {
+    Product::new(ending, planes.len(), PER_BEAM, |i| imaged.blanked(i, planes[i].view(), options))
+}
+
+/// Planes divided by the primary beam.
+fn corrected<'a>(name: &str, planes: &'a [Array2<f32>], imaged: &'a Imaged, options: &'a ImageOptions) -> Product<'a> {
+    Product::new(&format!("{name}.pbcor"), planes.len(), PER_BEAM, |i| imaged.corrected(i, planes[i].view(), options).into())
+}
+
+fn taylor_terms<'a>(imaged: &'a Imaged, options: &'a ImageOptions, restored: &Beams, fitted: &Beams) -> Vec<Product<'a>> {
     let beam = |b: &Beams| b.of_channel(0).map_or(Beams::None, Beams::One);
-    let groups = [
-        ("dirty", &imaged.dirty.image, PER_BEAM, beam(fitted)),
-        ("residual", &imaged.cleaned.residual, PER_BEAM, beam(fitted)),
-        ("image", &imaged.image, PER_BEAM, beam(restored)),
-    ];
-    for (name, planes, unit, beams) in groups {
-        for (t, plane) in planes.iter().enumerate() {
-            out.push(Product { ending: format!("{name}.tt{t}"), planes: one(plane), unit, kind: "Intensity", beams: beams.clone() });
-        }
+    let (restored, fitted) = (beam(restored), beam(fitted));
+    let term = |name: &str, t: usize, plane: ArrayView2<'a, f32>| {
+        Product::new(&format!("{name}.tt{t}"), 1, PER_BEAM, move |_| imaged.blanked(0, plane.clone(), options))
+    };
+    let mut out = Vec::new();
+    for t in 0..imaged.n_terms {
+        out.push(term("dirty", t, imaged.dirty.image[t].view()).with_beams(&fitted));
+        out.push(term("residual", t, imaged.cleaned.residual[t].view()).with_beams(&fitted));
+        out.push(term("image", t, imaged.image[t].view()).with_beams(&restored));
+        out.push(Product::of(&format!("model.tt{t}"), "Jy/pixel", &imaged.cleaned.model[t..=t]));
     }
-    for (t, plane) in imaged.cleaned.model.iter().enumerate() {
-        out.push(Product {
-            ending: format!("model.tt{t}"),
-            planes: vec![plane.clone()],
-            unit: "Jy/pixel",
-            kind: "Intensity",
-            beams: Beams::None,
-        });
-    }
-    for (t, plane) in imaged.dirty.psf.iter().enumerate() {
-        out.push(Product { ending: format!("psf.tt{t}"), planes: vec![plane.clone()], unit: PER_BEAM, kind: "Psf", beams: beam(fitted) });
+    for t in 0..imaged.dirty.psf.len() {
+        out.push(Product::of(&format!("psf.tt{t}"), PER_BEAM, &imaged.dirty.psf[t..=t]).of_kind("Psf").with_beams(&fitted));
     }
     if let Some(alpha) = &imaged.alpha {
-        out.push(Product { ending: "alpha".into(), planes: vec![alpha.clone()], unit: "", kind: "Spectral Index", beams: beam(restored) });
+        let index = |_| alpha.view().into();
+        out.push(Product::new("alpha", 1, "", index).of_kind("Spectral Index").with_beams(&restored));
     }
     out
 }
@@ -149,6 +162,8 @@ pub fn paths(prefix: &Path, options: &ImageOptions, mosaic: bool) -> Vec<PathBuf
 
 /// What all files share.
 pub struct Header<'a> {
+    /// Rows and columns.
+    pub shape: (usize, usize),
     /// Pixels on the sky.
     pub sky: &'a Celestial,
     /// Frequencies.
@@ -195,7 +210,7 @@ fn publish_folder(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Writes a model alone: a cube, or a file for each Taylor term where `path` ends in `.tt0.fits`.
-pub fn write_model(path: &Path, planes: &[Array2<f32>], header: &Header) -> Result<()> {
+pub fn write_model(path: &Path, planes: &[ArcArray2<f32>], header: &Header) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder of the images", folder, e))?;
     }
@@ -207,8 +222,7 @@ pub fn write_model(path: &Path, planes: &[Array2<f32>], header: &Header) -> Resu
         if path.exists() {
             std::fs::remove_file(&path).map_err(|e| Error::io("replace the model of an interrupted run", &path, e))?;
         }
-        let product = Product { ending: String::new(), planes: planes.to_vec(), unit: "Jy/pixel", kind: "Intensity", beams: Beams::None };
-        write_one(&path, &product, header)?;
+        write_one(&path, &Product::of("", "Jy/pixel", planes), header)?;
     }
     Ok(())
 }
@@ -219,16 +233,16 @@ fn write_one(path: &Path, product: &Product, header: &Header) -> Result<()> {
 }
 
 fn put_planes<W: CubeSink>(mut writer: W, info: &CubeInfo, product: &Product) -> Result<W> {
-    product.planes.iter().take(info.n_chan()).try_for_each(|plane| writer.put_plane(plane.view()))?;
+    (0..product.n_planes.min(info.n_chan())).try_for_each(|i| writer.put_plane((product.plane)(i).view()))?;
     Ok(writer)
 }
 
-impl Product {
+impl Product<'_> {
     /// Grid, unit, beams and cards of the file.
     fn info(&self, header: &Header) -> Result<CubeInfo> {
-        let (first, n) = (&self.planes[0], self.planes.len());
+        let (n, (ny, nx)) = (self.n_planes, header.shape);
         let spectral = if n == header.spectral.n_chan() { header.spectral.clone() } else { header.spectral.slab(0, 1)? };
-        let info = CubeInfo::new(header.sky.clone(), spectral, first.nrows(), first.ncols(), Unit::new(self.unit))?;
+        let info = CubeInfo::new(header.sky.clone(), spectral, ny, nx, Unit::new(self.unit))?;
         let beams = match &self.beams {
             Beams::PerChannel(list) if list.len() != n => list.first().copied().flatten().map_or(Beams::None, Beams::One),
             other => other.clone(),

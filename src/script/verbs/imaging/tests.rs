@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ndarray::{Array2, Array3, s};
+use ndarray::{Array3, ArrayBase, Data, Ix2, s};
 use serde_json::json;
 
 use super::open::Pointings;
@@ -63,7 +63,7 @@ fn read(path: &Path) -> (Array3<f32>, Option<Beam>) {
 }
 
 /// Largest difference over the peak, in the inner half of every plane that both have.
-fn difference(ours: &[Array2<f32>], casa: &Array3<f32>) -> f64 {
+fn difference<S: Data<Elem = f32>>(ours: &[ArrayBase<S, Ix2>], casa: &Array3<f32>) -> f64 {
     assert_eq!((ours.len(), ours[0].nrows(), ours[0].ncols()), casa.dim());
     let (_, ny, nx) = casa.dim();
     let inner = s![ny / 4..3 * ny / 4, nx / 4..3 * nx / 4];
