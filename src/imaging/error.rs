@@ -1,5 +1,6 @@
 //! What can be wrong with a request to image.
 
+use super::memory;
 use crate::error::{Explain, Kind};
 use crate::units::ARCSEC;
 
@@ -87,9 +88,44 @@ pub enum ImagingError {
         /// The frame.
         to: &'static str,
     },
+    /// An image that the memory does not hold.
+    #[error(
+        "the image needs about {} of memory{}; {} are free",
+        memory::text(*.needed_bytes), w_text(*.w_terms), memory::text(*.available_bytes)
+    )]
+    Memory {
+        /// What it needs.
+        needed_bytes: usize,
+        /// What there is.
+        available_bytes: usize,
+        /// Terms of the expansion in w.
+        w_terms: usize,
+    },
+    /// A source at the edge of an image that is to be cleaned there.
+    #[error(
+        "the brightest pixel of the dirty image, ({x}, {y}), lies at the edge of {nx} x {ny} pixels of {cell_arcsec:.4} arcsec: the image is too small for \
+         its source, and CLEAN would take for structure what is aliased into it"
+    )]
+    SourceAtEdge {
+        /// Column.
+        x: usize,
+        /// Row.
+        y: usize,
+        /// Pixels along x.
+        nx: usize,
+        /// Pixels along y.
+        ny: usize,
+        /// Side of a pixel.
+        cell_arcsec: f64,
+    },
     /// A mask without a pixel in the image.
     #[error("the mask has no pixel inside the image")]
     EmptyMask,
+}
+
+/// ` with 40 terms of the w-term`
+fn w_text(w_terms: usize) -> String {
+    if w_terms > 1 { format!(", {w_terms} terms of the w-term among it") } else { String::new() }
 }
 
 impl Explain for ImagingError {
@@ -115,6 +151,13 @@ impl Explain for ImagingError {
                 ImagingError::OutsideBeam { .. } => "choose a phase_center near a pointing, or the field that is meant",
                 ImagingError::UnknownBeam { .. } => "give dish: 25.0, in metres",
                 ImagingError::NoRestFrequency => "give rest_freq, for example \"230.538GHz\" for CO(2-1)",
+                ImagingError::Memory { w_terms, .. } if *w_terms > 1 => {
+                    "choose a smaller npix, or a coarser cell with a taper; gridder: \"standard\" leaves the w-term out"
+                }
+                ImagingError::Memory { .. } => "choose a smaller npix or fewer channels (start, nchan), or a coarser cell with a taper",
+                ImagingError::SourceAtEdge { .. } => {
+                    "raise npix, or move phase_center; to clean the rest of the field only, give a mask that leaves the edge out"
+                }
                 ImagingError::EmptyMask => "the mask's center counts from the phase center, or in pixels from 0",
                 _ => return None,
             }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use ndarray::{ArcArray2, Array2, ArrayView2};
 use num_complex::Complex;
 
-use super::ImagingError;
 use super::input::{Dropped, Input};
 use super::pass::{Pass, Planes, Sums, Tally};
 use super::stream::{Cache, Met, Phases, Stream};
 use super::weighting::{Weighting, Weights};
+use super::{ImagingError, fit_beam};
+use crate::data::Beam;
 use crate::error::Result;
 use crate::gridding::{Content, Float, Geometry, WideGridder};
 use crate::notice::{Reporter, Warning};
@@ -52,6 +53,13 @@ impl ImageSpec {
             cache_bytes: 96 << 20,
             weights_by_pointing: true,
         }
+    }
+}
+
+impl ImageSpec {
+    /// True if the accuracy can be had with single precision.
+    pub fn is_single_precision(&self) -> bool {
+        self.accuracy >= SINGLE_PRECISION
     }
 }
 
@@ -140,7 +148,7 @@ impl<'a> Core<'a> {
         notice: &dyn Reporter,
     ) -> Result<Core<'a>> {
         let stream = Stream::new(inputs, spec.center, spec.frame, phases)?;
-        let engine = if spec.accuracy >= SINGLE_PRECISION {
+        let engine = if spec.is_single_precision() {
             Engine::Single(Precision::new(&spec, &stream)?)
         } else {
             Engine::Double(Precision::new(&spec, &stream)?)
@@ -220,18 +228,47 @@ where
     ) -> Result<RawImages> {
         let Sums { image, psf, tally, met } = self.pass(core, content, model, stage).run(notice)?;
         let array = |plane: Vec<T>| self.array(plane);
-        Ok(RawImages {
-            image: image.into_iter().map(|p| p.map(array)).collect(),
-            psf: psf.into_iter().map(array).collect(),
-            tally,
-            met,
-        })
+        Ok(RawImages { image: image.into_iter().map(|p| p.map(array)).collect(), psf: psf.into_iter().map(array).collect(), tally, met })
     }
 
     fn array(&self, plane: Vec<T>) -> Array2<f32> {
         let Geometry { nx, ny, .. } = *self.gridder.geometry();
         Array2::from_shape_fn((ny, nx), |(y, x)| plane[y * nx + x].f64() as f32)
     }
+}
+
+/// Beam and noise of an image, as far as weights tell.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Forecast {
+    /// The beam; `None` where none can be fitted.
+    pub beam: Option<Beam>,
+    /// Noise, Jy/beam.
+    pub noise_jy: f64,
+    /// That noise over the one of natural weights.
+    pub noise_increase: f64,
+}
+
+/// Pixels a side of the PSF that forecasts are made of, and of the plane that densities are measured on.
+const FORECAST_PIXELS: usize = 256;
+const FORECAST_DENSITY: usize = 4096;
+
+/// Beam and noise of a continuum image; nothing where no visibility is left.
+pub(super) fn forecast(inputs: &[Input], spec: &ImageSpec, notice: &dyn Reporter) -> Result<Option<Forecast>> {
+    let of = |most: usize| {
+        let g = &spec.geometry;
+        ImageSpec { geometry: Geometry::centered(g.nx.min(most), g.ny.min(most), g.cell_rad), max_w_lambda: None, ..spec.clone() }
+    };
+    let weights = Core::new(inputs, of(FORECAST_DENSITY), Phases::Image, None, notice)?.weights();
+    let small = of(FORECAST_PIXELS);
+    let cell_rad = small.geometry.cell_rad;
+    let raw = Core::new(inputs, small, Phases::Image, Some(weights), notice)?.dirty(notice)?;
+    let (Some(tally), Some(psf)) = (raw.tally.first(), raw.psf.first()) else { return Ok(None) };
+    let summary = PlaneSummary::of(tally);
+    Ok((summary.sum_weight > 0.0).then(|| Forecast {
+        beam: fit_beam(psf.view(), cell_rad).ok(),
+        noise_jy: summary.noise_jy,
+        noise_increase: summary.noise_increase,
+    }))
 }
 
 /// Makes images of a set of visibilities; densities of weights are measured once, and blocks are kept as memory allows.

@@ -7,7 +7,20 @@ const LEAST_FOR_GRIDS: usize = 256 << 20;
 
 /// Bytes that can be had without swapping; `None` where the system does not tell.
 pub fn available() -> Option<usize> {
-    of_meminfo(&std::fs::read_to_string("/proc/meminfo").ok()?)
+    let free = of_meminfo(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
+    Some(of_container().map_or(free, |limit| limit.min(free)))
+}
+
+/// What is left of the limit of a container or a batch job (cgroup, version 2).
+fn of_container() -> Option<usize> {
+    let number = |name: &str| std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?.trim().parse::<usize>().ok();
+    Some(number("memory.max")?.saturating_sub(number("memory.current")?))
+}
+
+/// `1.2 GB`, `340 MB`
+pub fn text(bytes: usize) -> String {
+    let mb = bytes as f64 / 1e6;
+    if mb >= 1e3 { format!("{:.1} GB", mb / 1e3) } else { format!("{mb:.0} MB") }
 }
 
 /// The line `MemAvailable:    12345 kB`.

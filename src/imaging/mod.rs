@@ -5,6 +5,7 @@ mod beam_fit;
 mod channel_axis;
 mod channels;
 mod clean;
+mod cost;
 mod error;
 mod imager;
 mod input;
@@ -32,11 +33,13 @@ pub use beam_fit::{common_beam, fit_beam};
 pub use channel_axis::{axis_of_band, axis_of_grid, channel_grid};
 pub use channels::{ChannelGrid, Interpolation};
 pub use clean::{
-    AutoMaskOptions, Choice, CleanOptions, Cleaned, CycleRecord, LoopOptions, LoopRecord, MajorCycle, MaskPlan, Psfs, Stage, Start, StopReason,
+    AutoMaskOptions, Choice, CleanOptions, Cleaned, CycleRecord, LoopOptions, LoopRecord, MajorCycle, MaskPlan, Psfs, Stage, Start,
+    StopReason,
 };
 pub use clean::{chauvenet_noise, clean, clean_loop, psf_sidelobes, robust_noise, signal_mask};
+pub use cost::Cost;
 pub use error::ImagingError;
-pub use imager::{Dirty, ImageSpec, Imager, PlaneSummary};
+pub use imager::{Dirty, Forecast, ImageSpec, Imager, PlaneSummary};
 pub use input::{Array, Dropped, Input, Intensity};
 pub use jvm::jvm_epsilon;
 pub use keplerian::{KeplerianOptions, keplerian_mask, line_offset_kms, smooth_mask};

@@ -115,6 +115,31 @@ pub fn pointings<'a>(inputs: &[Input<'a>], dish_m: Option<f64>, notice: &dyn Rep
     Ok(out.into_iter().map(|(_, _, pointing)| pointing).collect())
 }
 
+/// True if two pointings see the sky through noticeably different beams: another dish, or a fiftieth of the beam away.
+pub(super) fn is_elsewhere(a: &Pointing, b: &Pointing) -> bool {
+    let (input, other) = (&a.inputs[0], &b.inputs[0]);
+    let reach = 0.02 * a.beam.radius(0.5, input.array.middle_hz());
+    let direction = input.center().in_frame(other.center().frame);
+    a.beam != b.beam || direction.is_none_or(|d| d.separation_rad(other.center()) > reach)
+}
+
+/// True if an image of these pointings needs to be a joint mosaic.
+pub(super) fn is_mosaic(points: &[Pointing]) -> bool {
+    points.iter().any(|p| is_elsewhere(p, &points[0]))
+}
+
+/// The pixels that each pointing sees of an image; pointings that see none are left out.
+pub(super) fn facets_of(points: &[Pointing], spec: &ImageSpec) -> Result<Vec<(usize, Geometry)>> {
+    let sky = pixels_of(spec)?;
+    let facet = |(i, p): (usize, &Pointing)| Some((i, facet_geometry(spec, &sky, p)?.0));
+    Ok(points.iter().enumerate().filter_map(facet).collect())
+}
+
+fn pixels_of(spec: &ImageSpec) -> Result<Celestial> {
+    let orthographic = Projection::Sin { xi: 0.0, eta: 0.0 };
+    Ok(Celestial::simple(orthographic, spec.center, spec.geometry.cell_rad, spec.geometry.center)?)
+}
+
 /// Makes joint images of many pointings.
 #[derive(Debug)]
 pub struct MosaicImager<'a> {
@@ -132,7 +157,7 @@ impl<'a> MosaicImager<'a> {
     /// `all` are the inputs of all pointings.
     pub fn new(all: &'a [Input<'a>], pointings: &'a [Pointing<'a>], spec: ImageSpec, notice: &dyn Reporter) -> Result<MosaicImager<'a>> {
         check(all, &spec)?;
-        let sky = Celestial::simple(Projection::Sin { xi: 0.0, eta: 0.0 }, spec.center, spec.geometry.cell_rad, spec.geometry.center)?;
+        let sky = pixels_of(&spec)?;
         let phases = Phases::Pixels(&sky);
         let together = if spec.weights_by_pointing { None } else { Some(Core::new(all, spec.clone(), phases, None, notice)?.weights()) };
         let share = spec.cache_bytes / pointings.len().max(1);
@@ -223,7 +248,9 @@ impl<'a> MosaicImager<'a> {
     /// Divides Σ_p B_p R_p by √(W W_max).
     fn flatten(&self, plane: usize, sum: &mut Array2<f32>) {
         let top = self.top[self.of_plane(plane)];
-        Zip::from(sum).and(&self.pb[self.of_plane(plane)]).for_each(|s, b| *s = if *b > 0.0 { (f64::from(*s) / (top * f64::from(*b))) as f32 } else { 0.0 });
+        Zip::from(sum)
+            .and(&self.pb[self.of_plane(plane)])
+            .for_each(|s, b| *s = if *b > 0.0 { (f64::from(*s) / (top * f64::from(*b))) as f32 } else { 0.0 });
     }
 
     /// The pixel of the image that the PSF peaks on, (y, x).

@@ -112,6 +112,26 @@ pub enum RestoringBeam {
     Given(Beam),
 }
 
+/// Phase that the w-term may turn at the corner of an image before `auto` counts it, rad.
+pub(super) const W_PHASE_LIMIT: f64 = 0.2;
+
+impl SchemeName {
+    /// The scheme; `fractional_bandwidth` is that of the cube.
+    pub fn scheme(self, robust: f64, fractional_bandwidth: f64) -> Scheme {
+        match self {
+            SchemeName::Natural => Scheme::Natural,
+            SchemeName::Uniform => Scheme::Uniform,
+            SchemeName::Briggs => Scheme::Briggs { robust },
+            SchemeName::BriggsBwTaper => Scheme::BriggsBwTaper { robust, fractional_bandwidth },
+        }
+    }
+}
+
+/// A taper of these angles as a beam.
+pub(super) fn taper_beam(angles: &[Angle]) -> Result<Option<Beam>, ImagingError> {
+    beam_of_angles("taper", angles)
+}
+
 options! {
     /// Options of an image; names and defaults are those of tclean where it has them.
     pub struct ImageOptions {
@@ -201,7 +221,7 @@ impl ImageOptions {
 
     /// The taper as a beam.
     pub fn taper_beam(&self) -> Result<Option<Beam>, ImagingError> {
-        beam_of_angles("taper", &self.taper.0)
+        taper_beam(&self.taper.0)
     }
 
     /// The beam to restore with.
@@ -220,13 +240,7 @@ impl ImageOptions {
 
     /// The weighting; `fractional_bandwidth` is that of the cube.
     pub fn weighting(&self, fractional_bandwidth: f64) -> Result<Weighting, ImagingError> {
-        let robust = self.robust;
-        let scheme = match self.weighting {
-            SchemeName::Natural => Scheme::Natural,
-            SchemeName::Uniform => Scheme::Uniform,
-            SchemeName::Briggs => Scheme::Briggs { robust },
-            SchemeName::BriggsBwTaper => Scheme::BriggsBwTaper { robust, fractional_bandwidth },
-        };
+        let scheme = self.weighting.scheme(self.robust, fractional_bandwidth);
         Ok(Weighting { scheme, taper: self.taper_beam()?, per_channel_density: self.per_channel_density })
     }
 }

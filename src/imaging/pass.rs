@@ -12,8 +12,8 @@ use rayon::prelude::*;
 
 use super::channels::{ChannelGrid, channel_samples};
 use super::stream::{Cache, Met, Prepared, Stream};
-use super::{memory, shape_error};
 use super::weighting::{Rules, Weights};
+use super::{memory, shape_error};
 use crate::error::Result;
 use crate::gridding::{Content, Float, Samples, WideGridder, WidePlane};
 use crate::notice::Reporter;
@@ -179,7 +179,8 @@ where
         for chans in wanted.chunks(group) {
             let model = |chan: &usize| self.model_plane(*chan, false);
             let model: Vec<Option<WidePlane<T>>> = chans.par_iter().map(model).collect::<Result<_>>()?;
-            let mut planes: Vec<(WidePlane<T>, Tally)> = chans.iter().map(|_| (self.gridder.plane(self.content), Tally::default())).collect();
+            let mut planes: Vec<(WidePlane<T>, Tally)> =
+                chans.iter().map(|_| (self.gridder.plane(self.content), Tally::default())).collect();
             met = self.stream.for_each(self.cache, self.stage, notice, |block: &Prepared<T>| {
                 let block = Weighted::new(block, &rules);
                 planes.par_iter_mut().zip(chans).zip(&model).with_max_len(1).try_for_each(|(((plane, tally), chan), model)| {

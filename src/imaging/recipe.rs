@@ -5,15 +5,16 @@ use rayon::prelude::*;
 
 use super::channel_axis::{axis_of_band, axis_of_grid, channel_grid};
 use super::clean::{MajorCycle, robust_noise};
+use super::cost::Cost;
 use super::mask_grid::mask_on_grid;
-use super::mosaic::{MosaicImager, Pointing, pointings};
+use super::mosaic::{MosaicImager, Pointing, is_mosaic, pointings};
+use super::options::{Deconvolver, GridderName, ImageOptions, Mode, RestoringBeam, W_PHASE_LIMIT};
+use super::plan::{PlanOptions, choose_pixels};
 use super::primary_beam::BandTable;
-use super::options::{Deconvolver, GridderName, ImageOptions, Mode, RestoringBeam};
-use super::plan::{PlanOptions, plan_image};
 use super::restore::{restore, smooth};
 use super::{
-    AutoMaskOptions, Choice, CleanOptions, Cleaned, Dirty, ImageSpec, Imager, ImagingError, Input, MaskPlan, PlaneSummary, Planes, Psfs, Start,
-    StopReason, clean, common_beam, fit_beam, jvm_epsilon, parse_regions, regions_mask, signal_mask,
+    AutoMaskOptions, Choice, CleanOptions, Cleaned, Dirty, ImageSpec, Imager, ImagingError, Input, MaskPlan, PlaneSummary, Planes, Psfs,
+    Start, StopReason, clean, common_beam, fit_beam, jvm_epsilon, parse_regions, regions_mask, signal_mask,
 };
 use crate::data::{Beam, Cube};
 use crate::error::{Error, Result};
@@ -92,9 +93,6 @@ pub struct Jvm {
 
 /// Primary-beam corrected images are blank below this level unless the user chose one.
 const PBCOR_LIMIT: f64 = 0.1;
-/// Phase that the w-term may turn at the corner of an image before `auto` counts it, rad.
-const W_PHASE_LIMIT: f64 = 0.2;
-
 /// An image whose pixels are all below this power of the primary beam shows no sky.
 const LEAST_BEAM: f32 = 1e-4;
 /// Part of the model's flux near the edge of an image above which the source is taken to reach beyond it.
@@ -122,8 +120,8 @@ pub fn image(
     let early = if matches!(engine, Engine::One(_)) { Some(engine.primary_beam(&set_up, &points)?) } else { None };
     let dirty = engine.dirty(notice)?;
     let pb = early.map_or_else(|| engine.primary_beam(&set_up, &points), Ok)?;
-    warn_of_small_image(&dirty, &set_up, notice);
     let plan = set_up.mask(mask, &dirty, &pb, options)?;
+    check_edge(&dirty, &plan, cleaning, &set_up, notice)?;
     let cleaning = scales(options, cleaning);
     let choice = if options.deconvolver == Deconvolver::Clark { Choice::Clark } else { Choice::Chi2 };
     let start = match start {
@@ -194,7 +192,7 @@ pub(super) struct SetUp {
 impl SetUp {
     pub fn new(inputs: &[Input], points: &[Pointing], options: &ImageOptions, notice: &dyn Reporter) -> Result<SetUp> {
         let mut choices = Vec::new();
-        let (geometry, center) = geometry(inputs, points, options, &mut choices, notice)?;
+        let (geometry, center) = geometry(inputs, points, options, &mut choices)?;
         let planes = planes(inputs, options, notice)?;
         let w_max = inputs.iter().map(|i| i.array.max_w_lambda()).fold(0.0, f64::max);
         let gridder = choose_gridder(points, options.gridder, w_phase(&geometry, w_max), &mut choices)?;
@@ -214,6 +212,7 @@ impl SetUp {
             ..ImageSpec::continuum(geometry, center)
         };
         let sky = Celestial::simple(Projection::Sin { xi: 0.0, eta: 0.0 }, center, geometry.cell_rad, geometry.center)?;
+        Cost::of(points, &spec)?.check()?;
         let n_terms = if options.deconvolver == Deconvolver::Mtmfs { options.nterms } else { 1 };
         let middle_hz = inputs.first().map_or(1e9, |i| i.array.middle_hz());
         Ok(SetUp { spec, sky, n_terms, gridder, choices, middle_hz })
@@ -286,13 +285,7 @@ impl SetUp {
 }
 
 /// Pixels and the direction of their middle, from the options or from the forecast.
-fn geometry(
-    inputs: &[Input],
-    points: &[Pointing],
-    options: &ImageOptions,
-    choices: &mut Vec<String>,
-    notice: &dyn Reporter,
-) -> Result<(Geometry, Direction)> {
+fn geometry(inputs: &[Input], points: &[Pointing], options: &ImageOptions, choices: &mut Vec<String>) -> Result<(Geometry, Direction)> {
     let said_center = match options.phase_center.trim() {
         "" => None,
         text => {
@@ -304,12 +297,12 @@ fn geometry(
             Some(Direction::parse(text).map_err(wrong)?)
         }
     };
-    let single = !points.iter().any(|p| is_elsewhere(p, &points[0]));
+    let single = !is_mosaic(points);
     let own_center = said_center.or_else(|| single.then(|| inputs[0].center()));
     if let (Some(cell), [first, rest @ ..], Some(center)) = (options.cell, options.npix.0.as_slice(), own_center) {
         return Ok((Geometry::centered(*first, rest.first().copied().unwrap_or(*first), cell.0), center));
     }
-    let plan = plan_image(inputs, &PlanOptions { dish: options.dish, cell: options.cell, ..Default::default() }, notice)?;
+    let plan = choose_pixels(inputs, points, &PlanOptions { dish: options.dish, cell: options.cell, ..Default::default() })?;
     choices.extend(plan.reasons);
     let cell_rad = plan.cell_rad;
     let (nx, ny) = match options.npix.0.as_slice() {
@@ -342,7 +335,7 @@ fn choose_gridder(
     if wanted != GridderName::Auto {
         return Ok(wanted);
     }
-    let (name, why) = if points.iter().any(|p| is_elsewhere(p, &points[0])) {
+    let (name, why) = if is_mosaic(points) {
         (GridderName::Mosaic, format!("there are {} pointings or kinds of dishes", points.len()))
     } else if w_phase_rad > W_PHASE_LIMIT {
         (GridderName::WProject, format!("the w-term turns phases by up to {w_phase_rad:.2} rad at the corners"))
@@ -357,21 +350,13 @@ fn choose_gridder(
 pub fn makes_mosaic(inputs: &[Input], options: &ImageOptions) -> Result<bool> {
     let several = || {
         let points = pointings(inputs, options.dish, &Quiet::default())?;
-        Ok(points.iter().any(|p| is_elsewhere(p, &points[0])))
+        Ok(is_mosaic(&points))
     };
     match options.gridder {
         GridderName::Mosaic => Ok(true),
         GridderName::Auto => several(),
         _ => Ok(false),
     }
-}
-
-/// True if two pointings see the sky through noticeably different beams: another dish, or a fiftieth of the beam away.
-fn is_elsewhere(a: &Pointing, b: &Pointing) -> bool {
-    let (input, other) = (&a.inputs[0], &b.inputs[0]);
-    let reach = 0.02 * a.beam.radius(0.5, input.array.middle_hz());
-    let direction = input.center().in_frame(other.center().frame);
-    a.beam != b.beam || direction.is_none_or(|d| d.separation_rad(other.center()) > reach)
 }
 
 fn gridder_text(name: GridderName) -> &'static str {
@@ -445,23 +430,29 @@ fn scales(options: &ImageOptions, cleaning: &CleanOptions) -> CleanOptions {
     CleanOptions { scales: if points_only { crate::units::List(vec![0.0]) } else { cleaning.scales.clone() }, ..cleaning.clone() }
 }
 
-fn warn_of_small_image(dirty: &Dirty, set_up: &SetUp, notice: &dyn Reporter) {
+/// A source at the edge of the image is an error if components may be put there, otherwise a warning.
+fn check_edge(dirty: &Dirty, plan: &MaskPlan, cleaning: &CleanOptions, set_up: &SetUp, notice: &dyn Reporter) -> Result<()> {
     let (ny, nx) = set_up.shape();
     let margin = |n: usize| n / 20 + 1;
-    let Some(plane) = dirty.image.first() else { return };
+    let Some(plane) = dirty.image.first() else { return Ok(()) };
     let best = plane.indexed_iter().fold(((0, 0), 0f32), |b, (i, v)| if v.abs() > b.1 { (i, v.abs()) } else { b });
     let ((y, x), peak) = best;
     let at_edge = y < margin(ny) || x < margin(nx) || y + margin(ny) >= ny || x + margin(nx) >= nx;
-    if at_edge && peak > 0.0 && f64::from(peak) > 6.0 * robust_noise(plane.iter()) {
-        let message = format!(
-            "the brightest pixel of the dirty image, ({x}, {y}), lies at its edge: the source may reach beyond {nx} x {ny} pixels of {:.4} arcsec",
-            set_up.spec.geometry.cell_rad / ARCSEC
-        );
-        notice.warn(
-            Warning::new("image-too-small", message)
-                .hint("emission outside the image is aliased into it by CLEAN: raise npix, or move phase_center"),
-        );
+    if !at_edge || peak == 0.0 || f64::from(peak) <= 6.0 * robust_noise(plane.iter()) {
+        return Ok(());
     }
+    let cell_arcsec = set_up.spec.geometry.cell_rad / ARCSEC;
+    if cleaning.niter > 0 && plan.allows(0, (y, x)) {
+        return Err(ImagingError::SourceAtEdge { x, y, nx, ny, cell_arcsec }.into());
+    }
+    let message = format!(
+        "the brightest pixel of the dirty image, ({x}, {y}), lies at its edge: the source may reach beyond {nx} x {ny} pixels of {cell_arcsec:.4} arcsec"
+    );
+    notice.warn(
+        Warning::new("image-too-small", message)
+            .hint("emission outside the image is aliased into it by CLEAN: raise npix, or move phase_center"),
+    );
+    Ok(())
 }
 
 /// The model of a source that reaches beyond the image piles up at its edge.

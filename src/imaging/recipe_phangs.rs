@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::clean::{CycleRecord, LoopOptions, LoopRecord, MajorCycle, Stage, clean_loop, followed_by};
 use super::recipe::{Engine, SetUp, finish, pointings_of};
 use super::{
-    Choice, CleanOptions, Dirty, ImageOptions, Imaged, Input, MaskChoice, MaskPlan, Psfs, Start, StartModel, StopReason, Unfinished, chauvenet_noise,
-    fit_beam, restore, robust_noise, signal_mask,
+    Choice, CleanOptions, Dirty, ImageOptions, Imaged, Input, MaskChoice, MaskPlan, Psfs, Start, StartModel, StopReason, Unfinished,
+    chauvenet_noise, fit_beam, restore, robust_noise, signal_mask,
 };
 use crate::error::{Error, Result};
 use crate::notice::Reporter;

@@ -42,6 +42,7 @@ pub use column_reader::ColumnReader;
 pub use content::{TableFolders, sets_below};
 pub use create::{SetLayout, SetWriter, write_set};
 pub use error::MsError;
+pub(crate) use guard::check_is_set;
 pub use history::{HistoryEntry, append_history};
 pub use image::{is_casa_image, read_casa_cube, read_casa_image};
 pub use image_write::CasaImageWriter;

@@ -447,7 +447,14 @@ impl<'a> Call<'a> {
         step.overwrite = self.overwrite;
         step.unordered = self.verb.unordered.iter().map(|name| name.to_string()).collect();
         let columns = self.verb.columns.names(self.options.get("datacolumn").and_then(Value::as_str));
-        let set = |value: &Value| -> Result<Read> { Ok(Read { path: SetArg::new(self.context, value)?.path, only: columns.clone() }) };
+        let set = |value: &Value| -> Result<Read> {
+            let path = SetArg::new(self.context, value)?.path;
+            // Said before the folder is read, which may be anything.
+            if path.is_dir() {
+                crate::ms::check_is_set(&path)?;
+            }
+            Ok(Read { path, only: columns.clone() })
+        };
         for (input, value) in self.verb.inputs.iter().zip(&self.args).filter(|(_, value)| !value.is_null()) {
             step = match input.kind {
                 InputKind::Ms => {

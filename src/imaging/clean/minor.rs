@@ -91,7 +91,14 @@ impl<'a> Pairs<'a> {
     }
 
     /// Finds components until a limit is reached.
-    pub fn components(&self, mut work: Work, response: &Response, set: &ScaleSet, limits: Limits, notice: &dyn Reporter) -> Result<Vec<Component>> {
+    pub fn components(
+        &self,
+        mut work: Work,
+        response: &Response,
+        set: &ScaleSet,
+        limits: Limits,
+        notice: &dyn Reporter,
+    ) -> Result<Vec<Component>> {
         let mut found = Vec::new();
         let mut lowest = f64::INFINITY;
         while (found.len() as u64) < limits.n_iter {
@@ -139,12 +146,16 @@ pub(super) fn keep_brightest(found: &mut [Vec<Component>], n: u64) {
     }
     // A plane's components come in their order: one behind a faint one is no brighter than that.
     let rank = |components: &Vec<Component>| {
-        components.iter().scan(f64::INFINITY, |lowest, c| {
-            *lowest = lowest.min(c.peak);
-            Some(*lowest)
-        }).collect::<Vec<f64>>()
+        components
+            .iter()
+            .scan(f64::INFINITY, |lowest, c| {
+                *lowest = lowest.min(c.peak);
+                Some(*lowest)
+            })
+            .collect::<Vec<f64>>()
     };
-    let mut all: Vec<(f64, usize)> = found.iter().map(rank).enumerate().flat_map(|(plane, ranks)| ranks.into_iter().map(move |r| (r, plane))).collect();
+    let mut all: Vec<(f64, usize)> =
+        found.iter().map(rank).enumerate().flat_map(|(plane, ranks)| ranks.into_iter().map(move |r| (r, plane))).collect();
     // Stable: of equals those of the first planes stay.
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut kept = vec![0; found.len()];
@@ -431,7 +442,9 @@ mod tests {
     #[test]
     fn no_more_components_are_kept_than_were_asked_for() {
         let found = || vec![[5.0, 3.0, 4.0].map(component).to_vec(), [4.5, 3.5, 1.0].map(component).to_vec(), Vec::new()];
-        for (n, expected) in [(2, [1, 1, 0]), (3, [1, 2, 0]), (4, [2, 2, 0]), (5, [3, 2, 0]), (6, [3, 3, 0]), (100, [3, 3, 0]), (0, [0, 0, 0])] {
+        for (n, expected) in
+            [(2, [1, 1, 0]), (3, [1, 2, 0]), (4, [2, 2, 0]), (5, [3, 2, 0]), (6, [3, 3, 0]), (100, [3, 3, 0]), (0, [0, 0, 0])]
+        {
             let mut kept = found();
             keep_brightest(&mut kept, n);
             assert_eq!(kept.iter().map(Vec::len).collect::<Vec<_>>(), expected, "{n}");
@@ -453,7 +466,7 @@ mod tests {
             let expected = residual.clone();
             subtract_shifted(&mut residual, &Shifted { psf: psf.view(), center: (10, 18), at }, 0.3, &inside, Some(&mut top));
             for ((y, x), v) in residual.indexed_iter().filter(|(i, _)| mask[*i] != 0.0) {
-                let p = psf.get((( y + 10).wrapping_sub(at.0), (x + 18).wrapping_sub(at.1))).copied().unwrap_or(0.0);
+                let p = psf.get(((y + 10).wrapping_sub(at.0), (x + 18).wrapping_sub(at.1))).copied().unwrap_or(0.0);
                 assert!((v - (expected[[y, x]] - 0.3 * p)).abs() < 1e-6);
             }
             assert_eq!(top, (0..ny).map(|y| row_top(&residual, y)).collect::<Vec<_>>());

@@ -98,6 +98,11 @@ pub enum MaskPlan {
 }
 
 impl MaskPlan {
+    /// True if components may come to lie on a pixel (y, x) of a group of planes.
+    pub fn allows(&self, group: usize, pixel: (usize, usize)) -> bool {
+        let masks = self.given();
+        masks.get(group.min(masks.len().saturating_sub(1))).and_then(|m| m.get(pixel)).is_some_and(|m| *m)
+    }
     fn given(&self) -> &[Array2<bool>] {
         match self {
             MaskPlan::Fixed(masks) => masks,
@@ -182,8 +187,7 @@ impl<'a, 'p> State<'a, 'p> {
                 (0..n_groups).map(|g| group(masks[of(g)].clone(), places[of(g)].clone())).collect()
             }
         };
-        let mut state =
-            State { options, psfs, plan, model, residual, group, n_iter, cycle_threshold: 0.0, record: Vec::new(), best: None };
+        let mut state = State { options, psfs, plan, model, residual, group, n_iter, cycle_threshold: 0.0, record: Vec::new(), best: None };
         state.account(&vec![true; n_groups]);
         Ok(state)
     }
@@ -356,7 +360,14 @@ impl<'a, 'p> State<'a, 'p> {
     }
 
     /// Components of a group, down to its limits.
-    fn components(&self, g: usize, psf: &PlanePsf<'p>, work: Option<Work>, limits: Limits, notice: &dyn Reporter) -> Result<Vec<Component>> {
+    fn components(
+        &self,
+        g: usize,
+        psf: &PlanePsf<'p>,
+        work: Option<Work>,
+        limits: Limits,
+        notice: &dyn Reporter,
+    ) -> Result<Vec<Component>> {
         let set = &self.psfs.set;
         if self.psfs.choice == Choice::Clark && self.psfs.n_terms == 1 && set.all_points() {
             let (image, center) = self.psfs.of_points(g, psf);

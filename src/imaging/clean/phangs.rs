@@ -134,7 +134,13 @@ fn model_flux(cleaned: &Cleaned, n_terms: usize) -> f64 {
 
 /// Where an image has signal: above `high` noises, and what is joined to that above `low` noises, over neighbouring
 /// channels as well where `spectral`.
-pub fn signal_mask<S: Data<Elem = f32>>(image: &[ArrayBase<S, Ix2>], noise_jy: f64, high: f64, low: f64, spectral: bool) -> Vec<Array2<bool>> {
+pub fn signal_mask<S: Data<Elem = f32>>(
+    image: &[ArrayBase<S, Ix2>],
+    noise_jy: f64,
+    high: f64,
+    low: f64,
+    spectral: bool,
+) -> Vec<Array2<bool>> {
     let above = |level: f64| -> Vec<Array2<bool>> { image.iter().map(|i| i.mapv(|v| f64::from(v) > level * noise_jy)).collect() };
     let (mut mask, mut around) = (above(high), above(low));
     if high <= low {

@@ -94,7 +94,8 @@ impl ScaleSet {
     /// A PSF seen through each pair of scales, in the order of [`pair`].
     pub fn pairs(&self, psf: ArrayView2<f32>) -> Vec<Array2<f32>> {
         let spectrum = self.convolver.image(psf);
-        let kernels = |a: usize, b: usize| -> Vec<&Spectrum> { [a, b].into_iter().map(|i| &self.spectrum[i]).filter(|k| !k.is_empty()).collect() };
+        let kernels =
+            |a: usize, b: usize| -> Vec<&Spectrum> { [a, b].into_iter().map(|i| &self.spectrum[i]).filter(|k| !k.is_empty()).collect() };
         let through = |(a, b): (usize, usize)| match kernels(a, b).as_slice() {
             [] => psf.to_owned(),
             some => self.convolver.convolved(&spectrum, some, Area::whole(psf.dim())),

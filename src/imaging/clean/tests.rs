@@ -84,8 +84,7 @@ fn nothing_is_found_outside_the_mask() {
     let options = CleanOptions { niter: 300, ..Default::default() };
     let got = run(&dirty, &MaskPlan::Fixed(vec![mask.clone()]), None, &options, Choice::Chi2, &a);
     assert!(got.model[0].indexed_iter().all(|(i, v)| mask[i] || *v == 0.0));
-    let empty =
-        run(&dirty, &MaskPlan::Fixed(vec![Array2::from_elem((48, 48), false)]), None, &options, Choice::Chi2, &a);
+    let empty = run(&dirty, &MaskPlan::Fixed(vec![Array2::from_elem((48, 48), false)]), None, &options, Choice::Chi2, &a);
     assert_eq!((empty.stop, empty.model[0].sum()), (StopReason::NoMask, 0.0));
 }
 

@@ -57,7 +57,7 @@ pub static IMAGE: Verb = Verb {
         },
     ],
     see: "Högbom 1974, A&AS 15, 417; Clark 1980, A&A 89, 377; Cornwell 2008, IEEE JSTSP 2, 793; Rau & Cornwell 2011, A&A 532, A71; docs/conventions.md",
-    version: 2,
+    version: 3,
     check: check_groups::<Groups>,
     files,
     run,

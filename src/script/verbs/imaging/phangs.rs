@@ -36,7 +36,7 @@ pub static IMAGE_PHANGS: Verb = Verb {
         tolerance: 0.0,
     }],
     see: "Leroy et al. 2021, ApJS 255, 19",
-    version: 2,
+    version: 3,
     check: check_groups::<Groups>,
     files: image::files,
     run,

@@ -8,17 +8,21 @@ use crate::script::verb::{Effects, Example, Input, InputKind, Verb, check_option
 use crate::script::verbs::SetArg;
 use crate::units::ARCSEC;
 
+use super::image::beam_value;
 use super::open::Pointings;
 
 pub static PLAN_IMAGE: Verb = Verb {
     name: "plan_image",
     group: "Imaging",
-    summary: "Forecasts cell, size and beam of an image from the baselines and the primary beam, with reasons.",
+    summary: "Forecasts cell, size, beam, noise, memory and time of an image, with reasons.",
+    version: 2,
     inputs: &[Input::new("sets", InputKind::MsList, "The sets to image together.")],
     options: &[PlanOptions::PARAMS, Selection::PARAMS],
     defaults: defaults2::<PlanOptions, Selection>,
     returns: "ImagePlan: `cell`, `npix` (for `image`), `cell_arcsec`, `nx`, `ny`, `phase_center`, `beam_arcsec`, `largest_scale_arcsec`, \
-              `max_uv_klambda`, `w_phase_rad`, `megabytes_per_plane`, `reasons`",
+              `max_uv_klambda`, `w_phase_rad`, `beam` (`bmaj_arcsec`, `bmin_arcsec`, `bpa_deg`), `noise_jy` and `noise_increase` (of a continuum image of all \
+              channels, from a part of the visibilities), `memory_mb`, `dirty_s` (wall seconds for dirty image and PSF, to a factor of two or three), \
+              `w_terms`, `reasons`",
     effects: Effects::Reads,
     examples: &[Example {
         title: "Baselines of 3 km at 1.4 mm need cells of 0.012 arcsec or less.",
@@ -37,7 +41,9 @@ pub static PLAN_IMAGE: Verb = Verb {
             "cell": format!("{:.9}arcsec", arcsec(plan.cell_rad)), "npix": [plan.nx, plan.ny], "cell_arcsec": arcsec(plan.cell_rad), "nx": plan.nx,
             "ny": plan.ny, "phase_center": plan.center.to_string(), "beam_arcsec": arcsec(plan.beam_rad),
             "largest_scale_arcsec": arcsec(plan.largest_scale_rad), "max_uv_klambda": plan.max_uv_lambda / 1e3, "w_phase_rad": plan.w_phase_rad,
-            "megabytes_per_plane": plan.bytes_per_plane as f64 / 1e6, "reasons": plan.reasons,
+            "beam": beam_value(plan.forecast.and_then(|f| f.beam)), "noise_jy": plan.forecast.map(|f| f.noise_jy),
+            "noise_increase": plan.forecast.map(|f| f.noise_increase), "memory_mb": plan.cost.memory_bytes as f64 / 1e6,
+            "dirty_s": plan.cost.dirty_s, "w_terms": plan.cost.w_terms, "reasons": plan.reasons,
         });
         record("ImagePlan", plan.reasons.join("\n"), fields)
     },

@@ -116,7 +116,12 @@ pub fn products<'a>(imaged: &'a Imaged, options: &'a ImageOptions) -> Vec<Produc
 }
 
 /// Planes blank where the primary beam is below the user's limit.
-fn blanked<'a, S: Data<Elem = f32>>(ending: &str, planes: &'a [ArrayBase<S, Ix2>], imaged: &'a Imaged, options: &'a ImageOptions) -> Product<'a> {
+fn blanked<'a, S: Data<Elem = f32>>(
+    ending: &str,
+    planes: &'a [ArrayBase<S, Ix2>],
+    imaged: &'a Imaged,
+    options: &'a ImageOptions,
+) -> Product<'a> {
     Product::new(ending, planes.len(), PER_BEAM, |i| imaged.blanked(i, planes[i].view(), options))
 }
 
@@ -129,7 +134,7 @@ fn taylor_terms<'a>(imaged: &'a Imaged, options: &'a ImageOptions, restored: &Be
     let beam = |b: &Beams| b.of_channel(0).map_or(Beams::None, Beams::One);
     let (restored, fitted) = (beam(restored), beam(fitted));
     let term = |name: &str, t: usize, plane: ArrayView2<'a, f32>| {
-        Product::new(&format!("{name}.tt{t}"), 1, PER_BEAM, move |_| imaged.blanked(0, plane.clone(), options))
+        Product::new(&format!("{name}.tt{t}"), 1, PER_BEAM, move |_| imaged.blanked(0, plane, options))
     };
     let mut out = Vec::new();
     for t in 0..imaged.n_terms {
