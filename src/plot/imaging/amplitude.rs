@@ -31,6 +31,13 @@ pub struct AmplitudeFigure {
     pub title: String,
 }
 
+impl AmplitudeFigure {
+    /// False for an empty model, whose residuals are the data.
+    fn has_model(&self) -> bool {
+        self.points.iter().any(|p| p.model_jy > 0.0)
+    }
+}
+
 impl Plot for AmplitudeFigure {
     fn figure(&self) -> Result<Figure> {
         let most = self.points.iter().map(|p| p.data_jy.max(p.model_jy)).fold(0.0, f64::max);
@@ -40,9 +47,14 @@ impl Plot for AmplitudeFigure {
         };
         let panel = Panel::new(Axis::log("uv distance (kλ)"), Axis::log(format!("Amplitude ({unit})")))
             .title(&*self.title)
-            .with(Line::new(curve(|p| p.noise_jy), Rgb::GREY).stroke(dashed(Rgb::GREY)).key("noise"))
+            .with(Line::new(curve(|p| p.noise_jy), Rgb::GREY).stroke(dashed(Rgb::GREY)).key("noise"));
+        let data = Points::new(curve(|p| p.data_jy), series_color(0)).radius(3.4).key("data");
+        if !self.has_model() {
+            return Ok(Figure::single(panel.with(data), 0.62));
+        }
+        let panel = panel
             .with(Line::new(curve(|p| p.model_jy), series_color(1)).key("model"))
-            .with(Points::new(curve(|p| p.data_jy), series_color(0)).radius(3.4).key("data"))
+            .with(data)
             .with(Points::new(curve(|p| p.residual_jy), series_color(2)).radius(3.0).hollow().key("residual"));
         Ok(Figure::single(panel, 0.62))
     }

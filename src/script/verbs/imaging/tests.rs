@@ -219,6 +219,68 @@ fn bad_input_is_refused_in_words_and_nothing_is_written() {
     assert_eq!(std::fs::read_to_string(project.path().join("there.image.fits")).unwrap(), "someone's");
 }
 
+/// How much is kept in memory changes no bit: with none, planes take block after block in groups, with enough they follow one another.
+#[test]
+fn memory_changes_no_bit() {
+    let project = tempfile::tempdir().unwrap();
+    let script = r#"
+        let s = simulate("demo", #{ long: 1, short: 0, antennas: 8, integrations: 6, channels: 5, flags: true, offset: "0arcsec", sky: [#{ flux: "1Jy" }] });
+        for gridder in ["standard", "mosaic", "wproject"] {
+            for memory in [0.0, 0.1, 96.0] {
+                image(s.long, `${gridder}_${memory}`, #{ spw: 0, mode: "cube", cell: "0.03arcsec", npix: 72, gridder: gridder, memory: memory, niter: 60,
+                                                        cycleniter: 10, deconvolver: "multiscale", scales: [0, 4] });
+            }
+        }
+    "#;
+    assert_eq!(message_of(project.path(), script), "no error");
+    for gridder in ["standard", "mosaic", "wproject"] {
+        for ending in ["dirty", "psf", "residual", "image", "model"] {
+            let bits = |memory: &str| read(&project.path().join(format!("{gridder}_{memory}.{ending}.fits"))).0.mapv(f32::to_bits);
+            let all = bits("96.0");
+            assert!(all.iter().any(|v| *v != 0), "{gridder} {ending}");
+            assert!(bits("0.0") == all && bits("0.1") == all, "{gridder} {ending}");
+        }
+    }
+}
+
+/// A field whose pointing lies between pixels, as a mosaic and alone: the phases of the mosaic refer to the pixel beside it.
+#[test]
+fn a_mosaic_of_one_pointing_is_its_field() {
+    let project = tempfile::tempdir().unwrap();
+    let script = r#"
+        let s = simulate("demo", #{ long: 1, short: 0, antennas: 10, integrations: 4, offset: "0arcsec", ra: "73.941deg", dec: "30.551deg",
+                                    sky: [#{ flux: "1Jy", dra: "0.4arcsec", ddec: "-0.3arcsec" }] });
+        for gridder in ["wproject", "mosaic"] {
+            image(s.long, gridder, #{ spw: 0, cell: "0.03arcsec", npix: 96, gridder: gridder, phase_center: "J2000 73.9411657deg 30.5509233deg" });
+        }
+    "#;
+    assert_eq!(message_of(project.path(), script), "no error");
+    let of = |name: &str| read(&project.path().join(format!("{name}.fits"))).0;
+    for ending in ["dirty", "psf"] {
+        let (field, mosaic) = (of(&format!("wproject.{ending}")), of(&format!("mosaic.{ending}")));
+        let peak = field.iter().fold(0f32, |m, v| m.max(v.abs()));
+        // The PSF of a mosaic ends where the pointing ends, moved to the middle.
+        let inner = s![.., 24..72, 24..72];
+        let pairs = field.slice(inner).into_iter().zip(mosaic.slice(inner));
+        let worst = pairs.fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(peak > 0.5 && worst < 1e-4 * peak, "{ending}: {worst} of {peak}");
+    }
+}
+
+/// Components at the edge stand for a source beyond it; memory is counted before anything is made.
+#[test]
+fn what_cannot_be_cleaned_or_held_is_refused() {
+    let project = tempfile::tempdir().unwrap();
+    let make = "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 8, integrations: 4, offset: \"0arcsec\", sky: [#{ flux: \"1Jy\", dra: \"0.9arcsec\" }] });\n";
+    let refused =
+        |options: &str| message_of(project.path(), &format!("{make}image(s.long, \"x\", #{{ spw: 0, cell: \"0.03arcsec\", {options} }})"));
+    let edge = refused("npix: 62, niter: 10");
+    assert!(edge.contains("lies at the edge of 62 x 62 pixels of 0.0300 arcsec"), "{edge}");
+    assert_eq!(refused("npix: 62"), "no error", "a dirty image may be of any part of the sky");
+    let large = refused("npix: 32768, mode: \"cube\", start: \"0\", nchan: 2000, overwrite: true");
+    assert!(large.contains("the image needs about") && large.contains("are free"), "{large}");
+}
+
 /// A mosaic of one pointing has the Taylor terms of the field alone, near the middle of its beam.
 #[test]
 fn taylor_terms_of_a_mosaic_are_those_of_its_fields() {
