@@ -19,14 +19,25 @@ pub struct Cost {
 
 /// PSF, dirty image, model and residual, each of the latter as it was and as it becomes, restored image, beam: 4 bytes; mask: 1.
 const BYTES_PER_PIXEL: usize = 33;
-/// The program itself, blocks on their way, filtered residuals and PSFs.
-const BYTES_OF_PROGRAM: usize = 200 << 20;
+/// The program itself, and blocks on their way.
+const BYTES_OF_PROGRAM: usize = 60 << 20;
+/// A visibility with its weight, as it is kept between passes.
+const BYTES_PER_VISIBILITY: f64 = 13.0;
+/// PSFs and residuals filtered with the scales, which cubes keep: as many bytes of a pixel, and in all.
+const BYTES_FILTERED: usize = 36;
+const MOST_FILTERED: usize = 192 << 20;
 /// To read, convert and weight one correlation of one channel of one row, ns (processor of 2023, page cache warm).
 const READ_NS: f64 = 8.0;
 /// To grid a visibility with its weight, ns.
 const GRID_NS: f64 = 25.0;
 /// To transform and write a cell of a Fourier plane, image and PSF, ns.
 const CELL_NS: f64 = 15.0;
+
+/// Densities of samples: of each pointing of a mosaic if they are few, else of one at a time.
+fn density_bytes(spec: &ImageSpec, n_parts: usize) -> usize {
+    let one = spec.density_bytes();
+    if spec.weights_by_pointing && n_parts > 1 { (n_parts * one).min(spec.cache_bytes.max(one)) } else { one }
+}
 
 /// A pointing of a mosaic, or all of them: its pixels, rows, channels and correlations.
 struct Part {
@@ -44,8 +55,10 @@ impl Cost {
         let threads = rayon::current_num_threads();
         let together = if matches!(spec.planes, Planes::Channels(_)) { n_planes.min(threads) } else { spec.planes.n_psfs() };
         let pixels = spec.geometry.nx * spec.geometry.ny;
-        let mut cost =
-            Cost { memory_bytes: BYTES_OF_PROGRAM + pixels * n_planes * BYTES_PER_PIXEL + spec.cache_bytes, dirty_s: 0.0, w_terms: 1 };
+        let visibilities: f64 = parts.iter().map(|p| p.n_rows * p.n_chan * BYTES_PER_VISIBILITY).sum();
+        let kept = spec.cache_bytes.min(visibilities as usize) + (pixels * n_planes * BYTES_FILTERED).min(MOST_FILTERED);
+        let memory_bytes = BYTES_OF_PROGRAM + pixels * n_planes * BYTES_PER_PIXEL + kept + density_bytes(spec, parts.len());
+        let mut cost = Cost { memory_bytes, dirty_s: 0.0, w_terms: 1 };
         let mut largest = 0;
         for part in &parts {
             let samples = part.n_rows * part.n_chan;

@@ -33,7 +33,7 @@ pub struct ImageSpec {
     pub accuracy: f64,
     /// Largest |w| of the visibilities, wavelengths, to count the w-term; `None` leaves it out, as CASA's standard gridder does.
     pub max_w_lambda: Option<f64>,
-    /// Bytes of visibilities that may be kept in memory between passes.
+    /// Bytes of visibilities, and again of densities of a mosaic's pointings, that may be kept in memory between passes.
     pub cache_bytes: usize,
     /// Mosaics: densities of samples are measured for each pointing alone.
     pub weights_by_pointing: bool,
@@ -60,6 +60,13 @@ impl ImageSpec {
     /// True if the accuracy can be had with single precision.
     pub fn is_single_precision(&self) -> bool {
         self.accuracy >= SINGLE_PRECISION
+    }
+
+    /// Bytes of the densities that the weights need.
+    pub(super) fn density_bytes(&self) -> usize {
+        let per_channel = self.weighting.per_channel_density && matches!(self.planes, Planes::Channels(_));
+        let n = if per_channel { self.planes.n_images() } else { 1 };
+        if self.weighting.scheme.needs_density() { n * (self.geometry.nx / 2 + 1) * self.geometry.ny * size_of::<f64>() } else { 0 }
     }
 }
 

@@ -15,6 +15,7 @@ use super::imager::{Core, check, check_tally};
 use super::pass::{Planes, Tally};
 use super::primary_beam::{BandTable, PrimaryBeam};
 use super::stream::{Met, Phases, nearest_pixel};
+use super::weighting::Weights;
 use super::{Dirty, ImageSpec, Input, MajorCycle, PlaneSummary};
 use crate::error::Result;
 use crate::gridding::Geometry;
@@ -28,7 +29,11 @@ const BEAM_EDGE: f64 = 0.005;
 /// Inputs that share direction and beam, and the pixels they see.
 #[derive(Debug)]
 struct Facet<'a> {
-    core: Core<'a>,
+    inputs: &'a [Input<'a>],
+    /// The request for the pixels of the facet.
+    spec: ImageSpec,
+    /// Kept with its weights where there is room, or else made for each pass.
+    core: Option<Core<'a>>,
     /// First pixel of the facet in the mosaic.
     x0: usize,
     y0: usize,
@@ -80,8 +85,27 @@ impl<'a> Facet<'a> {
     }
 
     fn size(&self) -> (usize, usize) {
-        let g = &self.core.spec.geometry;
-        (g.ny, g.nx)
+        (self.spec.geometry.ny, self.spec.geometry.nx)
+    }
+
+    /// Calls `f` with the operator of the facet; `whole` is the request for the mosaic.
+    fn with_core<R>(&self, whole: &ImageSpec, notice: &dyn Reporter, f: impl FnOnce(&Core) -> Result<R>) -> Result<R> {
+        match &self.core {
+            Some(core) => f(core),
+            None => f(&self.make_core(whole, None, notice)?),
+        }
+    }
+
+    /// The operator, with these weights or those of the facet's own visibilities.
+    fn make_core(&self, whole: &ImageSpec, weights: Option<Arc<Weights>>, notice: &dyn Reporter) -> Result<Core<'a>> {
+        let sky = pixels_of(whole)?;
+        let phases = Phases::Pixels(&sky);
+        let weights = match weights {
+            Some(weights) => weights,
+            // The cells of the density are those of the whole image, not of the part that the pointing sees.
+            None => Core::new(self.inputs, whole.clone(), phases, None, notice)?.weights(),
+        };
+        Core::new(self.inputs, self.spec.clone(), phases, Some(weights), notice)
     }
 }
 
@@ -158,23 +182,23 @@ impl<'a> MosaicImager<'a> {
     pub fn new(all: &'a [Input<'a>], pointings: &'a [Pointing<'a>], spec: ImageSpec, notice: &dyn Reporter) -> Result<MosaicImager<'a>> {
         check(all, &spec)?;
         let sky = pixels_of(&spec)?;
-        let phases = Phases::Pixels(&sky);
-        let together = if spec.weights_by_pointing { None } else { Some(Core::new(all, spec.clone(), phases, None, notice)?.weights()) };
+        let measured = || Core::new(all, spec.clone(), Phases::Pixels(&sky), None, notice).map(|core| core.weights());
+        let together = (!spec.weights_by_pointing).then(measured).transpose()?;
+        // Otherwise the densities of each pointing are measured again in every pass.
+        let keep = together.is_some() || pointings.len() * spec.density_bytes() <= spec.cache_bytes;
         let share = spec.cache_bytes / pointings.len().max(1);
         let mut facets = Vec::new();
         for pointing in pointings {
             let Some((geometry, x0, y0, axis)) = facet_geometry(&spec, &sky, pointing) else { continue };
             let freq_hz = plane_frequencies(&spec, pointing);
             let table = BandTable::of_image(pointing.beam, &axis, freq_hz.iter().copied().fold(0.0, f64::max));
-            let weights = match &together {
-                Some(weights) => Arc::clone(weights),
-                // The cells of the density are those of the whole image, not of the part that the pointing sees.
-                None => Core::new(&pointing.inputs, spec.clone(), phases, None, notice)?.weights(),
-            };
-            let facet = ImageSpec { geometry, cache_bytes: share, ..spec.clone() };
-            let core = Core::new(&pointing.inputs, facet, phases, Some(weights), notice)?;
             let beams = Beams { table, freq_hz, kept: Vec::new() };
-            facets.push(Facet { core, x0, y0, beams, axis });
+            let facet_spec = ImageSpec { geometry, cache_bytes: share, ..spec.clone() };
+            let mut facet = Facet { inputs: &pointing.inputs, spec: facet_spec, core: None, x0, y0, beams, axis };
+            if keep {
+                facet.core = Some(facet.make_core(&spec, together.clone(), notice)?);
+            }
+            facets.push(facet);
         }
         if facets.is_empty() {
             let distance = |p: &Pointing| Some(p.inputs.first()?.center().in_frame(spec.center.frame)?.separation_rad(spec.center));
@@ -202,9 +226,9 @@ impl<'a> MosaicImager<'a> {
         let (mut image, mut psf, mut weight) = (new(n), new(n_psfs), new(n_weights));
         let mut tally = vec![Tally::default(); n_psfs];
         let mut met = Met::default();
-        let at = self.most_sensitive()?;
+        let at = self.most_sensitive(notice)?;
         for facet in &self.facets {
-            let raw = facet.core.dirty(notice)?;
+            let raw = facet.with_core(&self.spec, notice, |core| core.dirty(notice))?;
             met = met.with(raw.met);
             tally.iter_mut().zip(&raw.tally).for_each(|(all, one)| all.add(one));
             weight.par_iter_mut().enumerate().for_each(|(i, weight)| facet.add_weight(i, raw.tally[i].sum_weight, weight));
@@ -237,10 +261,11 @@ impl<'a> MosaicImager<'a> {
 
     /// The pixel (y, x) where W of the middle plane is largest, as a few blocks of each pointing tell: the PSF there can then be summed up
     /// pointing by pointing.
-    fn most_sensitive(&self) -> Result<(usize, usize)> {
+    fn most_sensitive(&self, notice: &dyn Reporter) -> Result<(usize, usize)> {
         let mut sum = Array2::<f32>::zeros((self.spec.geometry.ny, self.spec.geometry.nx));
         for facet in &self.facets {
-            facet.add_weight(facet.beams.freq_hz.len() / 2, facet.core.expected_weight()?, &mut sum);
+            let weight = facet.with_core(&self.spec, notice, |core| core.expected_weight())?;
+            facet.add_weight(facet.beams.freq_hz.len() / 2, weight, &mut sum);
         }
         Ok(sum.indexed_iter().fold(((0, 0), 0.0), |best, (i, w)| if *w > best.1 { (i, *w) } else { best }).0)
     }
@@ -265,7 +290,7 @@ impl<'a> MosaicImager<'a> {
         let beam = facet.beam(plane);
         let (y, x) = (at.0 as i64 - facet.y0 as i64, at.1 as i64 - facet.x0 as i64);
         let Some(seen) = usize::try_from(y).ok().zip(usize::try_from(x).ok()).and_then(|i| beam.get(i)).copied() else { return };
-        let center = facet.core.spec.geometry.center;
+        let center = facet.spec.geometry.center;
         let middle = self.middle();
         let rows = Overlap::new(beam.nrows(), y, raw.nrows(), center.1 as i64, sum.nrows(), middle.0 as i64);
         let columns = Overlap::new(beam.ncols(), x, raw.ncols(), center.0 as i64, sum.ncols(), middle.1 as i64);
@@ -336,7 +361,7 @@ impl MajorCycle for MosaicImager<'_> {
             let seen = |(i, sky): (usize, &Option<Array2<f32>>)| Some(&facet.part(sky.as_ref()?.view()) * &facet.beam(i));
             let seen: Vec<Option<Array2<f32>>> = sky.par_iter().enumerate().map(seen).collect();
             let seen: Vec<Option<ArrayView2<f32>>> = seen.iter().map(|s| s.as_ref().map(|s| s.view())).collect();
-            let raw = facet.core.residual(&seen, notice)?.image;
+            let raw = facet.with_core(&self.spec, notice, |core| core.residual(&seen, notice))?.image;
             sum.par_iter_mut().zip(&raw).enumerate().for_each(|(i, (sum, raw))| {
                 if let Some(sum) = sum {
                     facet.add_seen(i, raw.as_ref(), sum);

@@ -185,7 +185,7 @@ options! {
         ["1"] accuracy: f64 = 1e-5,
         /// Diameter of the dishes, metres, where the set does not tell.
         ["m"] dish: Option<f64> = None,
-        /// Megabytes of visibilities that are kept in memory between major cycles.
+        /// Megabytes of visibilities, and again of densities of a mosaic's pointings, that are kept in memory between major cycles.
         ["MB"] memory: f64 = 96.0,
     }
 }
