@@ -101,6 +101,30 @@ pub enum ImagingError {
         /// Terms of the expansion in w.
         w_terms: usize,
     },
+    /// A component wider than the image.
+    #[error("a scale of {scale} pixels does not fit into {nx} x {ny} pixels; expected a radius of at most half the image")]
+    ScaleTooLarge {
+        /// Radius, pixels.
+        scale: f64,
+        /// Pixels along x.
+        nx: usize,
+        /// Pixels along y.
+        ny: usize,
+    },
+    /// Pointings that no image of one tangent plane shows.
+    #[error("the fields are up to {:.1} deg apart, {:.0} times the width of a primary beam: they are no mosaic", .apart_rad.to_degrees(), .beams)]
+    FarApart {
+        /// Largest distance.
+        apart_rad: f64,
+        /// The same in primary beams.
+        beams: f64,
+    },
+    /// A set given twice.
+    #[error("{name} is given twice: its visibilities would count twice")]
+    Twice {
+        /// Name of the set.
+        name: String,
+    },
     /// A source at the edge of an image that is to be cleaned there.
     #[error(
         "the brightest pixel of the dirty image, ({x}, {y}), lies at the edge of {nx} x {ny} pixels of {cell_arcsec:.4} arcsec: the image is too small for \
@@ -155,10 +179,15 @@ impl Explain for ImagingError {
                     "choose a smaller npix, or a coarser cell with a taper; gridder: \"standard\" leaves the w-term out"
                 }
                 ImagingError::Memory { .. } => "choose a smaller npix or fewer channels (start, nchan), or a coarser cell with a taper",
+                ImagingError::ScaleTooLarge { .. } => "drop the scale, or raise npix",
+                ImagingError::FarApart { .. } => "choose one with field, or give phase_center and npix for a part of them",
+                ImagingError::Twice { .. } => "name each set once; two blocks of a set are a.ms#0 and a.ms#1",
                 ImagingError::SourceAtEdge { .. } => {
                     "raise npix, or move phase_center; to clean the rest of the field only, give a mask that leaves the edge out"
                 }
-                ImagingError::EmptyMask => "the mask's center counts from the phase center, or in pixels from 0",
+                ImagingError::EmptyMask => {
+                    "regions count from the phase center, or in pixels from 0; levels (pb, snr) may be above everything in the image"
+                }
                 _ => return None,
             }
             .to_string(),

@@ -209,6 +209,9 @@ impl ImageOptions {
         if self.pblimit.is_some_and(|p| !(0.0..1.0).contains(&p)) {
             return fail("pblimit", format!("{:?}", self.pblimit.unwrap_or_default()), "a number from 0 to below 1");
         }
+        if !(self.memory >= 0.0) {
+            return fail("memory", self.memory.to_string(), "0 or more megabytes");
+        }
         if self.nchan == Some(0) {
             return fail("nchan", "0".into(), "at least one channel");
         }

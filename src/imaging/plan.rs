@@ -5,7 +5,7 @@ use super::imager::forecast;
 use super::mosaic::{Pointing, pointings};
 use super::options::{W_PHASE_LIMIT, taper_beam};
 use super::pass::Planes;
-use super::{ChannelGrid, Forecast, ImageSpec, ImagingError, Input, Interpolation, SchemeName, Weighting};
+use super::{ChannelGrid, Forecast, ImageOptions, ImageSpec, ImagingError, Input, Interpolation, SchemeName, Weighting};
 use crate::data::{VisBlock, VisSource};
 use crate::error::Result;
 use crate::gridding::Geometry;
@@ -37,6 +37,21 @@ options! {
         ["arcsec"] taper: List<Angle> = List(vec![]),
         /// Diameter of the dishes, metres, where the set does not tell.
         ["m"] dish: Option<f64> = None,
+    }
+}
+
+impl PlanOptions {
+    /// The first option out of its range.
+    fn check(&self) -> Result<(), ImagingError> {
+        let fail = |name, value: String, expected| Err(ImagingError::Option { name, value, expected });
+        if !(self.pb_level > 0.0 && self.pb_level < 1.0) {
+            return fail("pb_level", self.pb_level.to_string(), "a number above 0 and below 1");
+        }
+        if !(self.pixels_per_beam >= 1.0) {
+            return fail("pixels_per_beam", self.pixels_per_beam.to_string(), "at least 1");
+        }
+        let image = ImageOptions { npix: self.npix.clone(), cell: self.cell, nchan: self.nchan, robust: self.robust, ..Default::default() };
+        image.check()
     }
 }
 
@@ -72,6 +87,7 @@ const SAMPLED_BLOCKS: usize = 24;
 
 /// Chooses cell and size for these visibilities, and forecasts beam, noise, memory and time.
 pub fn plan_image(inputs: &[Input], options: &PlanOptions, notice: &dyn Reporter) -> Result<ImagePlan> {
+    options.check()?;
     let points = pointings(inputs, options.dish, notice)?;
     let mut plan = choose_pixels(inputs, &points, options)?;
     let spec = spec_of(inputs, &plan, options)?;
@@ -186,6 +202,7 @@ pub(super) fn choose_pixels(inputs: &[Input], points: &[Pointing], options: &Pla
             arcsec(limit)
         ),
     ];
+    check_near(points)?;
     let (center, extent) = extent(points, options, &mut reasons);
     let size = |e: f64| crate::gridding::good_size((e / cell_rad).ceil() as usize);
     let (mut nx, mut ny) = match options.npix.0.as_slice() {
@@ -245,6 +262,21 @@ fn baselines(inputs: &[Input]) -> Result<Vec<f64>> {
     out.retain(|l| *l > 0.0);
     out.sort_by(f64::total_cmp);
     if out.is_empty() { Err(ImagingError::NoVisibilities("every row looked at is flagged".into()).into()) } else { Ok(out) }
+}
+
+/// Pointings further apart than this many beams are other sources, not a mosaic.
+const MOST_BEAMS_APART: f64 = 200.0;
+
+/// Refuses fields that are no mosaic.
+fn check_near(points: &[Pointing]) -> Result<(), ImagingError> {
+    let first = points[0].inputs[0].center();
+    let distance = |p: &Pointing| p.inputs[0].center().in_frame(first.frame).map_or(0.0, |d| d.separation_rad(first));
+    let apart_rad = points.iter().map(distance).fold(0.0, f64::max);
+    let width = points.iter().map(|p| 2.0 * p.beam.radius(0.5, p.inputs[0].array.middle_hz())).fold(0.0, f64::max);
+    if apart_rad > MOST_BEAMS_APART * width {
+        return Err(ImagingError::FarApart { apart_rad, beams: apart_rad / width });
+    }
+    Ok(())
 }
 
 /// Middle of the pointings and the angles to cover, rad.

@@ -113,19 +113,27 @@ pub fn image(
 ) -> Result<Imaged> {
     options.check()?;
     cleaning.check()?;
+    if let MaskChoice::Auto(auto) = mask {
+        auto.check()?;
+    }
     let points = pointings_of(inputs, options, notice)?;
     let set_up = SetUp::new(inputs, &points, options, notice)?;
+    scales(options, cleaning).check_scales(set_up.shape())?;
     let mut engine = Engine::new(inputs, &points, &set_up, notice)?;
     // Beams of single fields do not depend on data: an image of nothing is refused before any is gridded.
     let early = if matches!(engine, Engine::One(_)) { Some(engine.primary_beam(&set_up, &points)?) } else { None };
     let dirty = engine.dirty(notice)?;
     let pb = early.map_or_else(|| engine.primary_beam(&set_up, &points), Ok)?;
+    warn_of_empty_channels(&dirty, &set_up, notice);
     let plan = set_up.mask(mask, &dirty, &pb, options)?;
     check_edge(&dirty, &plan, cleaning, &set_up, notice)?;
     let cleaning = scales(options, cleaning);
     let choice = if options.deconvolver == Deconvolver::Clark { Choice::Clark } else { Choice::Chi2 };
     let start = match start {
-        Some(start) => Start::model(set_up.checked_model(start.planes)?, start.n_iter, engine.major(), notice)?,
+        Some(start) => {
+            let n_iter = start.n_iter;
+            Start::model(set_up.checked_model(start)?, n_iter, engine.major(), notice)?
+        }
         None => Start::nothing(&dirty),
     };
     let cleaned = {
@@ -136,9 +144,14 @@ pub fn image(
     warn_of_model_at_edge(&cleaned, &set_up, notice);
     if cleaned.stop == StopReason::Interrupted {
         keep(&Unfinished::of(&set_up, options, &dirty, &cleaned)?)?;
-        return Err(Error::interrupted());
+        return Err(interrupted());
     }
     finish(set_up, dirty, cleaned, pb, engine.weight(), options)
+}
+
+/// What is said when a cleaning is interrupted.
+pub(super) fn interrupted() -> Error {
+    Error::interrupted().hint("the model of the last complete major cycle is kept: the same command goes on from it")
 }
 
 /// The model of a cleaning that was interrupted, after its last complete major cycle.
@@ -168,6 +181,8 @@ pub struct StartModel {
     pub planes: Vec<Array2<f32>>,
     /// Components that it took, counted towards `niter`.
     pub n_iter: u64,
+    /// Where its pixels lie, if that is to be compared with the image.
+    pub sky: Option<Celestial>,
 }
 
 /// Pointings with their beams; a dish diameter that the user gives replaces that of the sets.
@@ -242,8 +257,18 @@ impl SetUp {
         }
     }
 
-    /// A start model of the right shape.
-    pub fn checked_model(&self, mut model: Vec<Array2<f32>>) -> Result<Vec<Array2<f32>>> {
+    /// A start model on the pixels of the image.
+    pub fn checked_model(&self, start: StartModel) -> Result<Vec<Array2<f32>>> {
+        let StartModel { planes: mut model, sky, .. } = start;
+        if let Some(sky) = sky.filter(|sky| !self.has_pixels_of(sky)) {
+            let (cell, own) = (sky.cell_rad().0.abs() / ARCSEC, self.sky.cell_rad().0.abs() / ARCSEC);
+            let message = format!(
+                "the start model has pixels of {cell:.4} arcsec about {}, the image pixels of {own:.4} arcsec about {}",
+                sky.center(),
+                self.sky.center()
+            );
+            return Err(Error::user(message).hint("give the cell and phase_center of the model"));
+        }
         let n = self.spec.planes.n_images();
         if self.n_terms > 1 && !model.is_empty() && model.len() < n {
             // Terms that an earlier image did not have were 0.
@@ -256,6 +281,16 @@ impl SetUp {
             Some(wrong) => Err(super::shape_error("start model", wrong.dim(), self.shape()).into()),
             None => Ok(model.into_iter().map(|m| m.mapv(|v| if v.is_finite() { v } else { 0.0 })).collect()),
         }
+    }
+
+    /// True if the corners of the image lie on the same pixels, to a tenth of one.
+    fn has_pixels_of(&self, sky: &Celestial) -> bool {
+        let (ny, nx) = self.shape();
+        let far = [(0.0, 0.0), (nx as f64 - 1.0, ny as f64 - 1.0)];
+        far.into_iter().all(|(x, y)| {
+            let there = self.sky.sky_from_pixel(x, y).and_then(|d| sky.pixel_from_sky(d.in_frame(sky.frame())?));
+            there.is_some_and(|(a, b)| (a - x).abs() < 0.1 && (b - y).abs() < 0.1)
+        })
     }
 
     /// The masks that the user's words mean on this image.
@@ -430,6 +465,16 @@ fn scales(options: &ImageOptions, cleaning: &CleanOptions) -> CleanOptions {
     CleanOptions { scales: if points_only { crate::units::List(vec![0.0]) } else { cleaning.scales.clone() }, ..cleaning.clone() }
 }
 
+/// Channels that no visibility falls into are blank.
+pub(super) fn warn_of_empty_channels(dirty: &Dirty, set_up: &SetUp, notice: &dyn Reporter) {
+    let Planes::Channels(grid) = &set_up.spec.planes else { return };
+    let empty: Vec<usize> = (0..grid.n_chan).filter(|c| dirty.planes.get(*c).is_some_and(|p| p.sum_weight <= 0.0)).collect();
+    if let (Some(first), Some(last)) = (empty.first(), empty.last()) {
+        let message = format!("{} of {} channels, among {first} to {last}, hold no visibilities: they are blank", empty.len(), grid.n_chan);
+        notice.warn(Warning::new("empty-channels", message).hint("choose start and nchan within the data"));
+    }
+}
+
 /// A source at the edge of the image is an error if components may be put there, otherwise a warning.
 fn check_edge(dirty: &Dirty, plan: &MaskPlan, cleaning: &CleanOptions, set_up: &SetUp, notice: &dyn Reporter) -> Result<()> {
     let (ny, nx) = set_up.shape();
@@ -504,7 +549,7 @@ pub(super) fn finish(
     if fitted.iter().all(Option::is_none) {
         fit_beam(dirty.psf[0].view(), cell_rad)?;
     }
-    let beams = restoring_beams(&fitted, options)?;
+    let beams = restoring_beams(&fitted, options, cell_rad)?;
     let residual =
         if set_up.n_terms > 1 { principal_solution(&dirty, &cleaned.residual, set_up.n_terms) } else { cleaned.residual.clone() };
     let image = restored(&cleaned.model, &residual, &beams, cell_rad)?;
@@ -529,11 +574,15 @@ pub(super) fn finish(
     })
 }
 
-fn restoring_beams(fitted: &[Option<Beam>], options: &ImageOptions) -> Result<Vec<Option<Beam>>> {
+fn restoring_beams(fitted: &[Option<Beam>], options: &ImageOptions, cell_rad: f64) -> Result<Vec<Option<Beam>>> {
     let known: Vec<Beam> = fitted.iter().flatten().copied().collect();
     let same = |beam: Beam| fitted.iter().map(|f| f.map(|_| beam)).collect();
     Ok(match options.restoring_beam()? {
         RestoringBeam::Own => fitted.to_vec(),
+        RestoringBeam::Given(beam) if beam.bmin_rad() < cell_rad => {
+            let expected = "a beam no narrower than a pixel";
+            return Err(ImagingError::Option { name: "restoring_beam", value: beam.to_string(), expected }.into());
+        }
         RestoringBeam::Given(beam) => same(beam),
         RestoringBeam::Common => {
             let beam = common_beam(&known).ok_or_else(|| ImagingError::BeamFit("the planes have no common beam".into()))?;
@@ -597,20 +646,38 @@ fn jvm(dirty: &Dirty, model: &[ArcArray2<f32>], residual: &[ArcArray2<f32>], bea
 }
 
 impl Imaged {
-    /// A plane of the image divided by its primary beam, blank where that is too low.
+    /// True if visibilities fell into a plane; Taylor terms share those of the first.
+    fn is_seen(&self, plane: usize) -> bool {
+        self.n_terms > 1 || self.dirty.planes.get(plane).is_none_or(|p| p.sum_weight > 0.0)
+    }
+
+    /// A plane of the image divided by its primary beam, blank where that is too low or nothing was seen.
     pub fn corrected(&self, i: usize, plane: ArrayView2<f32>, options: &ImageOptions) -> Array2<f32> {
+        if !self.is_seen(i) {
+            return Array2::from_elem(plane.dim(), f32::NAN);
+        }
         let limit = options.pblimit.unwrap_or(PBCOR_LIMIT) as f32;
         Zip::from(plane).and(self.pb_of(i)).map_collect(|v, b| if *b >= limit && *b > 0.0 { v / b } else { f32::NAN })
     }
 
-    /// A plane blank where its primary beam is below the user's limit; as it is where there is none.
+    /// A plane blank where its primary beam is below the user's limit, as it is where there is none, and blank if nothing was seen.
     pub fn blanked<'a>(&self, i: usize, plane: ArrayView2<'a, f32>, options: &ImageOptions) -> CowArray<'a, f32, Ix2> {
+        if !self.is_seen(i) {
+            return Array2::from_elem(plane.dim(), f32::NAN).into();
+        }
         let Some(limit) = options.pblimit else { return plane.into() };
         Zip::from(plane).and(self.pb_of(i)).map_collect(|v, b| if f64::from(*b) >= limit { *v } else { f32::NAN }).into()
     }
 
     fn pb_of(&self, plane: usize) -> &Array2<f32> {
         &self.pb[plane.min(self.pb.len() - 1)]
+    }
+
+    /// The first and the last plane that visibilities fell into.
+    pub fn channels_seen(&self) -> [usize; 2] {
+        let n = self.image.len() / self.n_terms;
+        let seen = || (0..n).filter(|i| self.is_seen(*i));
+        [seen().next().unwrap_or(0), seen().last().unwrap_or(n.saturating_sub(1))]
     }
 
     /// What is known of each plane.

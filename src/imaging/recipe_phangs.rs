@@ -5,7 +5,7 @@ use ndarray::{ArcArray2, Array2, ArrayView2, Zip};
 use rayon::prelude::*;
 
 use super::clean::{CycleRecord, LoopOptions, LoopRecord, MajorCycle, Stage, clean_loop, followed_by};
-use super::recipe::{Engine, SetUp, finish, pointings_of};
+use super::recipe::{Engine, SetUp, finish, interrupted, pointings_of, warn_of_empty_channels};
 use super::{
     Choice, CleanOptions, Dirty, ImageOptions, Imaged, Input, MaskChoice, MaskPlan, Psfs, Start, StartModel, StopReason, Unfinished,
     chauvenet_noise, fit_beam, restore, robust_noise, signal_mask,
@@ -84,6 +84,7 @@ pub fn phangs_image(
     let mut engine = Engine::new(inputs, &points, &set_up, notice)?;
     let dirty = engine.dirty(notice)?;
     let pb = engine.primary_beam(&set_up, &points)?;
+    warn_of_empty_channels(&dirty, &set_up, notice);
     // Without a clean mask everything above the limit of the primary beam may be cleaned.
     let level = MaskChoice::PrimaryBeam(options.pblimit.unwrap_or(0.5));
     let mask = if matches!(mask, MaskChoice::Everywhere) { &level } else { mask };
@@ -99,16 +100,16 @@ pub fn phangs_image(
     };
 
     let start = match start {
-        Some(start) => Start::model(set_up.checked_model(start.planes)?, 0, engine.major(), notice)?,
+        Some(start) => Start::model(set_up.checked_model(start)?, 0, engine.major(), notice)?,
         None => Start::nothing(&dirty),
     };
-    let interrupted = |stage: &Stage| stage.cleaned.stop == StopReason::Interrupted;
+    let was_interrupted = |stage: &Stage| stage.cleaned.stop == StopReason::Interrupted;
     let kept = |stage: &Stage| -> Result<PhangsImaged> {
         keep(&Unfinished::of(&set_up, options, &dirty, &stage.cleaned)?)?;
-        Err(Error::interrupted())
+        Err(interrupted())
     };
     let first = if phangs.skip_multiscale { None } else { Some(cleaner.multiscale(&plan, start.clone())?) };
-    if let Some(first) = first.as_ref().filter(|s| interrupted(s)) {
+    if let Some(first) = first.as_ref().filter(|s| was_interrupted(s)) {
         return kept(first);
     }
     let start = first.as_ref().map_or(start, |s| Start { model: s.cleaned.model.clone(), residual: s.cleaned.residual.clone(), n_iter: 0 });
@@ -123,7 +124,7 @@ pub fn phangs_image(
         s
     });
     let last = second.or(first).ok_or_else(|| Error::user("both stages of the cleaning are left out").hint("leave at most one out"))?;
-    if interrupted(&last) {
+    if was_interrupted(&last) {
         return kept(&last);
     }
     let statistics = statistics(&last)?;
@@ -161,6 +162,7 @@ impl Stages<'_> {
         scales.sort_by(f64::total_cmp);
         scales.dedup();
         let minor = CleanOptions { scales: List(scales), cyclefactor: 3.0, minpsffraction: 0.5, ..Default::default() };
+        minor.check_scales(self.dirty.psf[0].dim())?;
         let options = self.loop_options(self.phangs.multiscale_snr, true);
         self.clean(plan, start, &minor, &options)
     }

@@ -238,6 +238,7 @@ impl<'a> Stream<'a> {
             freq_hz: block.freq_hz.clone(),
             intensity,
         };
+        drop_rows_without_place(&mut prepared);
         match &self.placement[i_input] {
             Placement::Own => {}
             Placement::Moved(recenter) => {
@@ -306,6 +307,23 @@ fn runs(time_s: &[f64], doppler: &Doppler) -> Vec<(Range<usize>, f64)> {
         }
     }
     out
+}
+
+/// Takes rows out whose baseline or time is not a number, as flagged rows may have them.
+fn drop_rows_without_place<T: Float>(block: &mut Prepared<T>) {
+    let n_chan = block.n_chan();
+    let broken_time: Vec<Range<usize>> = block.runs.iter().filter(|(_, f)| !f.is_finite()).map(|(rows, _)| rows.clone()).collect();
+    let broken = |(row, uvw): (usize, &[f64; 3])| {
+        (!uvw.iter().all(|x| x.is_finite()) || broken_time.iter().any(|rows| rows.contains(&row))).then_some(row)
+    };
+    let rows: Vec<usize> = block.uvw_s.iter().enumerate().filter_map(broken).collect();
+    for row in rows {
+        block.uvw_s[row] = [0.0; 3];
+        let weight = &mut block.intensity.weight[row * n_chan..(row + 1) * n_chan];
+        block.intensity.dropped.not_finite += weight.iter().filter(|w| **w != T::zero()).count() as u64;
+        weight.fill(T::zero());
+    }
+    block.runs.iter_mut().filter(|(_, factor)| !factor.is_finite()).for_each(|(_, factor)| *factor = 1.0);
 }
 
 /// Refers the phases of a block to another direction.

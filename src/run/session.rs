@@ -354,6 +354,11 @@ impl Session {
         let path = self.place(&pending.path);
         clean_unfinished(&path);
         let aside = store::aside_of(&path);
+        let is_folder = |path: &Path| path.symlink_metadata().ok().map(|m| m.is_dir());
+        if is_folder(&aside).zip(is_folder(&path)).is_some_and(|(earlier, now)| earlier != now) {
+            // No step turns a file into a folder: what is there is somebody else's, and is not touched.
+            return Ok(());
+        }
         if aside.symlink_metadata().is_ok() {
             let is = self.registry.state(&path, &self.memo, Looking::default(), &Patient).ok();
             if is.is_none_or(|state| !self.store.wrote(&pending.path, &state.hash)) {

@@ -394,8 +394,8 @@ impl Store {
             if file.inside.ends_with('/') {
                 std::fs::create_dir_all(&to).map_err(|e| Error::io("create the folder", &to, e))?;
             } else {
-                create_parent(&to)?;
-                write_synced(&to, &bytes)?;
+                let written = create_parent(&to).and_then(|()| write_synced(&to, &bytes));
+                written.inspect_err(|_| drop(remove(&partial)))?;
             }
         }
         replace(&partial, output)?;

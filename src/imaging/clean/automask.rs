@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::robust_noise;
 use crate::data::Beam;
-use crate::imaging::smooth;
+use crate::imaging::{ImagingError, smooth};
 use crate::options;
 
 options! {
@@ -28,6 +28,30 @@ options! {
         ["1"] growiterations: u64 = 75,
         /// Small regions are dropped from the grown mask too.
         [""] dogrowprune: bool = true,
+    }
+}
+
+impl AutoMaskOptions {
+    /// The first option out of its range.
+    pub fn check(&self) -> Result<(), ImagingError> {
+        let fail = |name, value: f64, expected| Err(ImagingError::Option { name, value: value.to_string(), expected });
+        let thresholds = [
+            ("sidelobethreshold", self.sidelobethreshold),
+            ("noisethreshold", self.noisethreshold),
+            ("lownoisethreshold", self.lownoisethreshold),
+            ("negativethreshold", self.negativethreshold),
+            ("minbeamfrac", self.minbeamfrac),
+        ];
+        if let Some((name, value)) = thresholds.into_iter().find(|(_, v)| !(*v >= 0.0 && v.is_finite())) {
+            return fail(name, value, "0 or more");
+        }
+        if !(0.0..=20.0).contains(&self.smoothfactor) {
+            return fail("smoothfactor", self.smoothfactor, "0 to 20 beams");
+        }
+        if !(0.0..1.0).contains(&self.cutthreshold) {
+            return fail("cutthreshold", self.cutthreshold, "a number from 0 to below 1");
+        }
+        Ok(())
     }
 }
 

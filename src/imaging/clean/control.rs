@@ -98,6 +98,14 @@ impl CleanOptions {
         (fraction * peak).max(threshold)
     }
 
+    /// Refuses components that are larger than the image, which take memory without end.
+    pub fn check_scales(&self, (ny, nx): (usize, usize)) -> Result<(), crate::imaging::ImagingError> {
+        match self.scales.iter().find(|s| 2.0 * **s > ny.min(nx) as f64) {
+            Some(scale) => Err(crate::imaging::ImagingError::ScaleTooLarge { scale: *scale, nx, ny }),
+            None => Ok(()),
+        }
+    }
+
     /// The first option out of its range.
     pub fn check(&self) -> Result<(), crate::imaging::ImagingError> {
         let fail = |name, value: String, expected| Err(crate::imaging::ImagingError::Option { name, value, expected });
@@ -113,8 +121,20 @@ impl CleanOptions {
         if !(self.threshold.0 >= 0.0) {
             return fail("threshold", self.threshold.to_string(), "a flux density of 0 or more");
         }
-        if !(self.minpsffraction <= self.maxpsffraction) {
-            return fail("minpsffraction", self.minpsffraction.to_string(), "at most maxpsffraction");
+        if !(self.nsigma >= 0.0) {
+            return fail("nsigma", self.nsigma.to_string(), "0 or more");
+        }
+        if self.cycleniter == Some(0) {
+            return fail("cycleniter", "0".into(), "at least one component");
+        }
+        if !(self.cyclefactor > 0.0) {
+            return fail("cyclefactor", self.cyclefactor.to_string(), "a number above 0");
+        }
+        if !(self.minpsffraction >= 0.0 && self.minpsffraction <= self.maxpsffraction) {
+            return fail("minpsffraction", self.minpsffraction.to_string(), "from 0 to maxpsffraction");
+        }
+        if !(self.maxpsffraction <= 1.0) {
+            return fail("maxpsffraction", self.maxpsffraction.to_string(), "at most 1");
         }
         Ok(())
     }

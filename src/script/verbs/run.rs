@@ -52,6 +52,10 @@ fn param(call: &Call, _: &Work) -> Result<Value> {
                 Some("out") => call.context.sandbox.declare_write(path),
                 // A text that names no file opens nothing.
                 Some("in?") if !path.is_absolute() => {}
+                Some("prefix") if path.is_dir() || path.as_os_str().to_string_lossy().ends_with('/') => {
+                    let hint = format!("give the beginning of names, such as {}", path.join("name").display());
+                    return Err(Error::user(format!("`{name}` is a folder; expected the beginning of names of files")).hint(hint).at(path));
+                }
                 Some("prefix") => call.context.sandbox.declare_prefix(path),
                 _ => call.context.sandbox.declare_read(path),
             }

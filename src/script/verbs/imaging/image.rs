@@ -39,7 +39,7 @@ pub static IMAGE: Verb = Verb {
     defaults: defaults_groups::<Groups>,
     returns: "Image: `files` (by ending: `image`, `psf`, `image.pbcor`, ..), `beam` (`bmaj_arcsec`, `bmin_arcsec`, `bpa_deg`), `peak_jy`, `noise_jy` \
               (of the residual), `expected_noise_jy`, `noise_increase`, `model_flux_jy`, `n_iter`, `stop`, `cycles` (one map a major cycle), \
-              `gridder`, `choices`, `cell_arcsec`, `npix`, `n_samples`, `dropped`, `jvm_epsilon`",
+              `gridder`, `choices`, `cell_arcsec`, `npix`, `n_planes`, `channels` (first and last that hold visibilities), `n_samples`, `dropped`, `jvm_epsilon`",
     effects: Effects::Writes,
     examples: &[
         Example {
@@ -68,6 +68,7 @@ pub static IMAGE: Verb = Verb {
 pub fn files(call: &Call) -> Result<Files> {
     let prefix = call.path_out(1)?;
     let options = call.options::<ImageOptions>()?;
+    options.check()?;
     // What is wrong with the sets is said when they are imaged; in a dry run they may not be there yet.
     let mosaic = || makes_mosaic(&pointings(call)?.inputs(), &options);
     let writes = products::paths(&prefix, &options, mosaic().unwrap_or(false));
@@ -86,13 +87,13 @@ fn run(call: &Call, work: &Work) -> Result<Value> {
     let mask = mask::choice(call, &mask_options, call.options::<AutoMaskOptions>()?, work.notice)?;
     let resume = Resume::new(call, work)?;
     let start = match mask::start_model(call, &mask_options, work.notice)? {
-        Some(planes) => Some(StartModel { planes, n_iter: 0 }),
+        Some(start) => Some(start),
         None => resume.model(work.notice)?,
     };
     let keep = |unfinished: &Unfinished| resume.keep(unfinished, &pointings);
     let imaged = image(&pointings.inputs(), &options, &call.options::<CleanOptions>()?, &mask, start, &keep, work.notice)?;
     let files = write(call, work, &pointings, &imaged, &options)?;
-    resume.done();
+    resume.done(call);
     summary(&imaged, files)
 }
 
@@ -127,7 +128,7 @@ impl Resume {
         let n_iter = header.number(N_ITER_CARD).map_or(0, |n| n.max(0.0) as u64);
         let message = format!("going on from the model of an interrupted run, {}", self.path.display());
         notice.warn(Warning::new("image-resumed", message).hint("delete the file to begin anew"));
-        Ok(Some(StartModel { planes: mask::model_planes(&self.path, notice)?, n_iter }))
+        Ok(Some(StartModel { planes: mask::model_planes(&self.path, notice)?, n_iter, sky: None }))
     }
 
     /// Writes the model of an interrupted run.
@@ -139,8 +140,12 @@ impl Resume {
         products::write_model(&self.path, unfinished.model, &header)
     }
 
-    /// Removes the model of an interrupted run once the image is there.
-    pub fn done(&self) {
+    /// Removes the model of an interrupted run once the image is there, unless the user began with it.
+    pub fn done(&self, call: &Call) {
+        let begun_with = call.options::<MaskOptions>().ok().and_then(|o| call.context.sandbox.readable(&o.start_model).ok());
+        if begun_with.as_ref() == Some(&self.path) {
+            return;
+        }
         for path in mask::term_files(&self.path).into_iter().filter(|p| p.is_file()) {
             // What is left behind is not taken up again: its step is done.
             let _ = std::fs::remove_file(path);
@@ -185,7 +190,8 @@ pub fn summary(imaged: &Imaged, files: Map<String, Value>) -> Result<Value> {
     let beam = imaged.beams.iter().flatten().next().copied();
     let last = imaged.cleaned.record.last().ok_or_else(|| Error::internal("an image without a record"))?;
     let used: Vec<_> = imaged.planes().iter().filter(|p| p.sum_weight > 0.0).collect();
-    let middle = used.get(used.len() / 2);
+    // Taylor terms share the noise of the first.
+    let middle = if imaged.n_terms > 1 { used.first() } else { used.get(used.len() / 2) };
     let (cell, shape) = (imaged.sky.cell_rad().0 / ARCSEC, image[0].dim());
     let text = format!(
         "{} x {} pixels of {:.4} arcsec, {} plane{}, beam {}, peak {:.4e} Jy/beam, noise {:.3e} Jy/beam, {} components in {} major cycles: {}",
@@ -218,6 +224,7 @@ pub fn summary(imaged: &Imaged, files: Map<String, Value>) -> Result<Value> {
         "cell_arcsec": cell,
         "npix": [shape.1, shape.0],
         "n_planes": image.len() / imaged.n_terms,
+        "channels": imaged.channels_seen(),
         "n_samples": imaged.planes().iter().map(|p| p.n_samples).sum::<u64>(),
         "dropped": imaged.dirty.dropped,
         "jvm_epsilon": imaged.jvm.as_ref().and_then(|j| j.epsilon.first().copied()),

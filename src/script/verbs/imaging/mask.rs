@@ -6,7 +6,7 @@ use ndarray::{Array2, Axis};
 
 use crate::error::{Error, Result};
 use crate::fits::{ReadOptions, read_cube};
-use crate::imaging::{AutoMaskOptions, MaskChoice};
+use crate::imaging::{AutoMaskOptions, MaskChoice, StartModel};
 use crate::notice::Reporter;
 use crate::options;
 use crate::script::verb::Call;
@@ -50,7 +50,14 @@ fn said(call: &Call, text: &str) -> Result<Said> {
     }
     if let Some(levels) = text.strip_prefix("snr:") {
         let (high, low) = levels.split_once(',').unwrap_or((levels, "2"));
-        return Ok(Said::Signal(number(high)?, number(low)?));
+        let (high, low) = (number(high)?, number(low)?);
+        if !(high >= low && low > 0.0) {
+            return Err(Error::user(format!(
+                "mask \"{text}\": expected the noises of the peak, then those of the edge, above 0 and no larger"
+            ))
+            .hint("for example snr:4,2"));
+        }
+        return Ok(Said::Signal(high, low));
     }
     let ends = |endings: &[&str]| endings.iter().any(|e| text.ends_with(e));
     if ends(&[".fits", ".fits.gz", ".fit"]) {
@@ -88,11 +95,18 @@ pub fn choice(call: &Call, options: &MaskOptions, auto: AutoMaskOptions, notice:
 }
 
 /// The model to start from, plane by plane.
-pub fn start_model(call: &Call, options: &MaskOptions, notice: &dyn Reporter) -> Result<Option<Vec<Array2<f32>>>> {
+pub fn start_model(call: &Call, options: &MaskOptions, notice: &dyn Reporter) -> Result<Option<StartModel>> {
     if options.start_model.is_empty() {
         return Ok(None);
     }
-    model_planes(&call.context.sandbox.readable(&options.start_model)?, notice).map(Some)
+    let path = call.context.sandbox.readable(&options.start_model)?;
+    let info = read_cube(&path, &ReadOptions::default(), notice)?.info().clone();
+    let unit = info.unit.to_string();
+    if !(unit.is_empty() || unit.eq_ignore_ascii_case("Jy/pixel")) {
+        let message = format!("the start model is in {unit}; expected a model in Jy/pixel");
+        return Err(Error::user(message).hint("give PREFIX.model.fits, not a restored image").at(&path));
+    }
+    Ok(Some(StartModel { planes: model_planes(&path, notice)?, n_iter: 0, sky: Some(info.sky().clone()) }))
 }
 
 /// Planes of a model, and of the Taylor terms beside it.

@@ -3,7 +3,7 @@
 use crate::calendar::{MJD_OF_1970, civil_from_days};
 use crate::data::{BaselinesOf, CardValue, Meta, VisSource};
 use crate::error::{Error, Result};
-use crate::imaging::{Array, Input};
+use crate::imaging::{Array, ImagingError, Input};
 use crate::ms::select::Selection;
 use crate::ms::{MeasurementSet, Selected};
 use crate::script::verbs::SetArg;
@@ -42,6 +42,11 @@ impl Pointings {
     pub fn open_whole(sets: &[SetArg], selection: &Selection) -> Result<Pointings> {
         if sets.is_empty() {
             return Err(Error::user("no sets are given to image").hint("give at least one MeasurementSet"));
+        }
+        for (i, set) in sets.iter().enumerate() {
+            if sets[..i].iter().any(|other| other.path == set.path && other.block == set.block) {
+                return Err(ImagingError::Twice { name: set.name() }.into());
+            }
         }
         let mut out = Pointings { selected: Vec::new(), arrays: Vec::new() };
         for set in sets {
@@ -114,8 +119,9 @@ fn array(selected: &Selected) -> Array {
         if w.channels_hz.is_empty() { w.range_hz } else { (ends.0 - half, ends.1 + half) }
     };
     let band_hz = windows.iter().map(band).fold((f64::INFINITY, 0f64), |(a, b), (low, high)| (a.min(low), b.max(high)));
-    let n = set.antennas.len().max(1) as f64;
-    let mean = |i: usize| set.antennas.iter().map(|a| a.position_m[i]).sum::<f64>() / n;
+    let placed: Vec<[f64; 3]> = set.antennas.iter().map(|a| a.position_m).filter(is_on_earth).collect();
+    let n = placed.len().max(1) as f64;
+    let mean = |i: usize| placed.iter().map(|p| p[i]).sum::<f64>() / n;
     Array {
         telescope: set.observations.first().map(|o| o.telescope.clone()).unwrap_or_default(),
         position_m: [mean(0), mean(1), mean(2)],
@@ -144,16 +150,27 @@ fn half_channel(set: &MeasurementSet, spw: usize) -> f64 {
     set.spws[spw].width_hz.first().map_or(0.0, |w| 0.5 * w.abs())
 }
 
+/// False for the middle of the earth, where antennas without a place stand.
+fn is_on_earth(position_m: &[f64; 3]) -> bool {
+    position_m.iter().map(|x| x * x).sum::<f64>() > 1e6
+}
+
 fn longest_baseline_m(set: &MeasurementSet) -> f64 {
     let distance = |a: [f64; 3], b: [f64; 3]| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
-    let antennas = &set.antennas;
-    let pairs = antennas.iter().enumerate().flat_map(|(i, a)| antennas[i + 1..].iter().map(move |b| distance(a.position_m, b.position_m)));
+    let antennas: Vec<[f64; 3]> = set.antennas.iter().map(|a| a.position_m).filter(is_on_earth).collect();
+    let pairs = antennas.iter().enumerate().flat_map(|(i, a)| antennas[i + 1..].iter().map(move |b| distance(*a, *b)));
     pairs.fold(0.0, f64::max)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Sets of WSRT hold antennas without a place: in the middle of the earth they would make baselines of its radius.
+    #[test]
+    fn antennas_without_a_place_do_not_count() {
+        assert!(is_on_earth(&[3.8e6, 4.4e5, 5.0e6]) && !is_on_earth(&[0.0; 3]));
+    }
 
     #[test]
     fn times_become_dates() {

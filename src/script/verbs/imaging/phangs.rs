@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::imaging::{AutoMaskOptions, ImageOptions, LoopRecord, PhangsOptions, StartModel, Unfinished, phangs_image};
+use crate::imaging::{AutoMaskOptions, ImageOptions, LoopRecord, PhangsOptions, Unfinished, phangs_image};
 use crate::ms::select::Selection;
 use crate::script::verb::{Call, Effects, Example, Input, InputKind, OptionGroups, Verb, Work, check_groups, defaults_groups};
 
@@ -49,13 +49,13 @@ fn run(call: &Call, work: &Work) -> Result<Value> {
     let mask = mask::choice(call, &call.options::<MaskOptions>()?, AutoMaskOptions::default(), work.notice)?;
     let resume = Resume::new(call, work)?;
     let start = match mask::start_model(call, &call.options::<MaskOptions>()?, work.notice)? {
-        Some(planes) => Some(StartModel { planes, n_iter: 0 }),
+        Some(start) => Some(start),
         None => resume.model(work.notice)?,
     };
     let keep = |unfinished: &Unfinished| resume.keep(unfinished, &pointings);
     let made = phangs_image(&pointings.inputs(), &options, &call.options::<PhangsOptions>()?, &mask, start, &keep, work.notice)?;
     let files = image::write(call, work, &pointings, &made.imaged, &options)?;
-    resume.done();
+    resume.done(call);
     let mut value = image::summary(&made.imaged, files)?;
     let more = json!({
         "multiscale": made.multiscale_record, "singlescale": made.singlescale_record, "statistics": made.statistics,

@@ -99,7 +99,7 @@ pub fn products<'a>(imaged: &'a Imaged, options: &'a ImageOptions) -> Vec<Produc
         corrected("image", &imaged.image[..n], imaged, options).with_beams(&restored),
         Product::new("mask", masks.len(), "", mask).of_kind("Mask"),
     ];
-    if imaged.n_terms > 1 {
+    if options.deconvolver == Deconvolver::Mtmfs {
         out.extend(taylor_terms(imaged, options, &restored, &fitted));
     }
     if let Some(weight) = &imaged.weight {

@@ -206,6 +206,17 @@ fn bad_input_is_refused_in_words_and_nothing_is_written() {
         ("x", "npix: 64, mode: \"cube\", start: \"90000km/s\", width: \"1km/s\", nchan: 2, rest_freq: \"218GHz\"", "the cube's channels"),
         ("x", "npix: 64, start_model: \"demo/truth.json\"", ""),
         ("x", "npix: 64, phase_center: \"somewhere\"", "`phase_center`"),
+        (
+            "x",
+            "npix: 64, niter: 9, deconvolver: \"multiscale\", scales: [0, 100]",
+            "a scale of 100 pixels does not fit into 64 x 64 pixels",
+        ),
+        ("x", "npix: 64, deconvolver: \"mtmfs\", nterms: 0", "`nterms` is 0; expected 1 to 4"),
+        ("x", "npix: 64, restoring_beam: \"0.001arcsec\"", "a beam no narrower than a pixel"),
+        ("x", "npix: 64, niter: 9, mask: \"snr:2,4\"", "expected the noises of the peak, then those of the edge"),
+        ("x", "npix: 64, niter: 9, mask: \"auto-multithresh\", smoothfactor: 1e6", "`smoothfactor` is 1000000; expected 0 to 20 beams"),
+        ("x", "npix: 64, niter: 9, cycleniter: 0", "`cycleniter` is 0"),
+        ("x", "npix: 64, memory: -5", "`memory` is -5; expected 0 or more megabytes"),
         ("x", "npix: 64, nitre: 5", "`image` has no option `nitre`; did you mean `niter`"),
         ("there", "npix: 64", ""),
     ] {
@@ -265,6 +276,32 @@ fn a_mosaic_of_one_pointing_is_its_field() {
         let worst = pairs.fold(0f32, |m, (a, b)| m.max((a - b).abs()));
         assert!(peak > 0.5 && worst < 1e-4 * peak, "{ending}: {worst} of {peak}");
     }
+}
+
+/// One Taylor term is an image of that name too; a model is taken up on its own pixels only; a set counts once; channels without data
+/// are blank.
+#[test]
+fn terms_models_and_channels_are_what_they_are_called() {
+    let project = tempfile::tempdir().unwrap();
+    let make = "let s = simulate(\"demo\", #{ long: 1, short: 0, antennas: 6, integrations: 3, channels: 4, offset: \"0arcsec\", sky: [#{ flux: \"1Jy\" }] });\n";
+    let run = |script: &str| message_of(project.path(), &format!("{make}{script}"));
+    assert_eq!(
+        run("image(s.long, \"one\", #{ spw: 0, cell: \"0.03arcsec\", npix: 64, niter: 20, deconvolver: \"mtmfs\", nterms: 1 });"),
+        "no error"
+    );
+    assert!(project.path().join("one.image.tt0.fits").is_file() && !project.path().join("one.alpha.fits").exists());
+    let other = |name: &str, options: &str| run(&format!("image(s.long, \"{name}\", #{{ spw: 0, npix: 64, niter: 20, {options} }});"));
+    assert_eq!(other("two", "cell: \"0.03arcsec\", start_model: \"one.model.fits\""), "no error");
+    let coarser = other("three", "cell: \"0.02arcsec\", start_model: \"one.model.fits\"");
+    assert!(coarser.contains("the start model has pixels of 0.0300 arcsec"), "{coarser}");
+    let restored = other("four", "cell: \"0.03arcsec\", start_model: \"one.image.fits\"");
+    assert!(restored.contains("the start model is in Jy/beam; expected a model in Jy/pixel"), "{restored}");
+    let twice = run("image(s.long + s.long, \"five\", #{ spw: 0, cell: \"0.03arcsec\", npix: 64 });");
+    assert!(twice.contains("is given twice"), "{twice}");
+    assert_eq!(other("six", "cell: \"0.03arcsec\", mode: \"cube\", start: \"216GHz\", width: \"250MHz\", nchan: 8"), "no error");
+    let cube = read(&project.path().join("six.image.fits")).0;
+    let blank: Vec<bool> = cube.outer_iter().map(|p| p.iter().all(|v| v.is_nan())).collect();
+    assert!(blank[0] && blank.iter().any(|b| !b), "{blank:?}");
 }
 
 /// Components at the edge stand for a source beyond it; memory is counted before anything is made.
