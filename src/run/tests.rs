@@ -493,6 +493,31 @@ fn a_failed_step_leaves_no_claim_on_its_output() {
     assert!(error.message.contains("did not write"), "{error}");
 }
 
+/// A step was killed after it moved the earlier output aside, and somebody put a folder in its place.
+#[test]
+fn a_folder_in_the_place_of_a_file_is_never_deleted() {
+    let p = Project::new();
+    p.shout(&p.session(), &["a.txt"], "out.txt", "!").unwrap();
+    let session = p.session();
+    let was = super::session::stamp_of(&p.path("out.txt"));
+    fs::rename(p.path("out.txt"), store::aside_of(&p.path("out.txt"))).unwrap();
+    let pending = store::Pending {
+        path: "out.txt".into(),
+        verb: "shout".into(),
+        run: "r".into(),
+        time: String::new(),
+        was,
+        left: None,
+        before: None,
+    };
+    session.store.put_pending(&pending).unwrap();
+    fs::create_dir(p.path("out.txt")).unwrap();
+    p.write("out.txt/precious.txt", "theirs");
+    let error = p.shout(&p.session(), &["b.txt"], "out.txt", "?").unwrap_err();
+    assert!(error.message.contains("would overwrite"), "{error}");
+    assert_eq!(p.read("out.txt/precious.txt"), "theirs");
+}
+
 #[test]
 fn a_step_without_outputs_keeps_its_value() {
     let p = Project::new();
