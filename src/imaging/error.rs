@@ -101,6 +101,12 @@ pub enum ImagingError {
         /// Terms of the expansion in w.
         w_terms: usize,
     },
+    /// Sums that single precision does not hold.
+    #[error("the sum of the visibilities of plane {plane} is not a number: visibilities or weights are too large")]
+    Overflow {
+        /// Image plane.
+        plane: usize,
+    },
     /// A component wider than the image.
     #[error("a scale of {scale} pixels does not fit into {nx} x {ny} pixels; expected a radius of at most half the image")]
     ScaleTooLarge {
@@ -155,7 +161,10 @@ fn w_text(w_terms: usize) -> String {
 impl Explain for ImagingError {
     fn kind(&self) -> Kind {
         match self {
-            ImagingError::NoIntensity { .. } | ImagingError::NoVisibilities(_) | ImagingError::BeamFit(_) => Kind::Data,
+            ImagingError::NoIntensity { .. }
+            | ImagingError::NoVisibilities(_)
+            | ImagingError::BeamFit(_)
+            | ImagingError::Overflow { .. } => Kind::Data,
             _ => Kind::User,
         }
     }
@@ -179,6 +188,7 @@ impl Explain for ImagingError {
                     "choose a smaller npix, or a coarser cell with a taper; gridder: \"standard\" leaves the w-term out"
                 }
                 ImagingError::Memory { .. } => "choose a smaller npix or fewer channels (start, nchan), or a coarser cell with a taper",
+                ImagingError::Overflow { .. } => "look at the amplitudes and weights of the set, whose unit is Jy and 1/Jy²",
                 ImagingError::ScaleTooLarge { .. } => "drop the scale, or raise npix",
                 ImagingError::FarApart { .. } => "choose one with field, or give phase_center and npix for a part of them",
                 ImagingError::Twice { .. } => "name each set once; two blocks of a set are a.ms#0 and a.ms#1",

@@ -348,8 +348,9 @@ pub(super) fn check_tally(spec: &ImageSpec, tally: &[Tally], met: &Met, notice: 
     }
     if tally.iter().all(|t| t.sum_weight <= 0.0) {
         let d = met.dropped;
+        let taper = if spec.weighting.taper.is_some() { "; the taper leaves the others no weight" } else { "" };
         let why = format!(
-            "{} samples are flagged, {} have no usable weight, {} are not finite, {} are autocorrelations",
+            "{} samples are flagged, {} have no usable weight, {} are not finite, {} are autocorrelations{taper}",
             d.flagged, d.bad_weight, d.not_finite, d.autocorrelations
         );
         return Err(match &spec.planes {

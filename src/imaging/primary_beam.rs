@@ -37,6 +37,9 @@ const SAME_DISH_M: f64 = 0.5;
 impl PrimaryBeam {
     /// The beam of a telescope's antennas; says so where only their diameter is known of it.
     pub fn of_telescope(telescope: &str, dish_m: f64, notice: &dyn Reporter) -> Result<PrimaryBeam, ImagingError> {
+        if dish_m < 0.0 {
+            return Err(ImagingError::Option { name: "dish", value: dish_m.to_string(), expected: "a diameter above 0, in metres" });
+        }
         let name = telescope.to_ascii_uppercase();
         let alma = name.starts_with("ALMA") || name == "ACA" || name == "OSF";
         if alma && (dish_m - 12.0).abs() < SAME_DISH_M {
@@ -54,7 +57,7 @@ impl PrimaryBeam {
         notice.warn(
             Warning::new(
                 "primary-beam-guessed",
-                format!("the primary beam of {telescope} is unknown: a Gaussian of FWHM 1.13 λ/D with D = {dish_m} m is used"),
+                format!("the primary beam of {telescope} with dishes of {dish_m:.4} m is unknown: a Gaussian of FWHM 1.13 λ/D is used"),
             )
             .hint("fluxes away from the pointing center depend on it"),
         );

@@ -123,6 +123,7 @@ pub fn image(
     // Beams of single fields do not depend on data: an image of nothing is refused before any is gridded.
     let early = if matches!(engine, Engine::One(_)) { Some(engine.primary_beam(&set_up, &points)?) } else { None };
     let dirty = engine.dirty(notice)?;
+    check_finite(&dirty)?;
     let pb = early.map_or_else(|| engine.primary_beam(&set_up, &points), Ok)?;
     warn_of_empty_channels(&dirty, &set_up, notice);
     let plan = set_up.mask(mask, &dirty, &pb, options)?;
@@ -465,6 +466,13 @@ fn scales(options: &ImageOptions, cleaning: &CleanOptions) -> CleanOptions {
     CleanOptions { scales: if points_only { crate::units::List(vec![0.0]) } else { cleaning.scales.clone() }, ..cleaning.clone() }
 }
 
+/// Refuses sums that overflow.
+pub(super) fn check_finite(dirty: &Dirty) -> Result<(), ImagingError> {
+    let broken =
+        dirty.image.iter().map(|i| i.view()).chain(dirty.psf.iter().map(|p| p.view())).position(|p| p.iter().any(|v| !v.is_finite()));
+    broken.map_or(Ok(()), |plane| Err(ImagingError::Overflow { plane: plane % dirty.image.len() }))
+}
+
 /// Channels that no visibility falls into are blank.
 pub(super) fn warn_of_empty_channels(dirty: &Dirty, set_up: &SetUp, notice: &dyn Reporter) {
     let Planes::Channels(grid) = &set_up.spec.planes else { return };
@@ -549,7 +557,7 @@ pub(super) fn finish(
     if fitted.iter().all(Option::is_none) {
         fit_beam(dirty.psf[0].view(), cell_rad)?;
     }
-    let beams = restoring_beams(&fitted, options, cell_rad)?;
+    let beams = restoring_beams(&fitted, options, &set_up.spec.geometry)?;
     let residual =
         if set_up.n_terms > 1 { principal_solution(&dirty, &cleaned.residual, set_up.n_terms) } else { cleaned.residual.clone() };
     let image = restored(&cleaned.model, &residual, &beams, cell_rad)?;
@@ -574,13 +582,14 @@ pub(super) fn finish(
     })
 }
 
-fn restoring_beams(fitted: &[Option<Beam>], options: &ImageOptions, cell_rad: f64) -> Result<Vec<Option<Beam>>> {
+fn restoring_beams(fitted: &[Option<Beam>], options: &ImageOptions, geometry: &Geometry) -> Result<Vec<Option<Beam>>> {
+    let (cell_rad, side_rad) = (geometry.cell_rad, geometry.cell_rad * geometry.nx.min(geometry.ny) as f64);
     let known: Vec<Beam> = fitted.iter().flatten().copied().collect();
     let same = |beam: Beam| fitted.iter().map(|f| f.map(|_| beam)).collect();
     Ok(match options.restoring_beam()? {
         RestoringBeam::Own => fitted.to_vec(),
-        RestoringBeam::Given(beam) if beam.bmin_rad() < cell_rad => {
-            let expected = "a beam no narrower than a pixel";
+        RestoringBeam::Given(beam) if beam.bmin_rad() < cell_rad || beam.bmaj_rad() > side_rad => {
+            let expected = "a beam no narrower than a pixel and no wider than the image";
             return Err(ImagingError::Option { name: "restoring_beam", value: beam.to_string(), expected }.into());
         }
         RestoringBeam::Given(beam) => same(beam),
@@ -677,7 +686,7 @@ impl Imaged {
     pub fn channels_seen(&self) -> [usize; 2] {
         let n = self.image.len() / self.n_terms;
         let seen = || (0..n).filter(|i| self.is_seen(*i));
-        [seen().next().unwrap_or(0), seen().last().unwrap_or(n.saturating_sub(1))]
+        [seen().next().unwrap_or(0), seen().next_back().unwrap_or(n.saturating_sub(1))]
     }
 
     /// What is known of each plane.

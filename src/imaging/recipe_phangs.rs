@@ -5,7 +5,7 @@ use ndarray::{ArcArray2, Array2, ArrayView2, Zip};
 use rayon::prelude::*;
 
 use super::clean::{CycleRecord, LoopOptions, LoopRecord, MajorCycle, Stage, clean_loop, followed_by};
-use super::recipe::{Engine, SetUp, finish, interrupted, pointings_of, warn_of_empty_channels};
+use super::recipe::{Engine, SetUp, check_finite, finish, interrupted, pointings_of, warn_of_empty_channels};
 use super::{
     Choice, CleanOptions, Dirty, ImageOptions, Imaged, Input, MaskChoice, MaskPlan, Psfs, Start, StartModel, StopReason, Unfinished,
     chauvenet_noise, fit_beam, restore, robust_noise, signal_mask,
@@ -83,6 +83,7 @@ pub fn phangs_image(
     let set_up = SetUp::new(inputs, &points, options, notice)?;
     let mut engine = Engine::new(inputs, &points, &set_up, notice)?;
     let dirty = engine.dirty(notice)?;
+    check_finite(&dirty)?;
     let pb = engine.primary_beam(&set_up, &points)?;
     warn_of_empty_channels(&dirty, &set_up, notice);
     // Without a clean mask everything above the limit of the primary beam may be cleaned.

@@ -217,6 +217,9 @@ fn bad_input_is_refused_in_words_and_nothing_is_written() {
         ("x", "npix: 64, niter: 9, mask: \"auto-multithresh\", smoothfactor: 1e6", "`smoothfactor` is 1000000; expected 0 to 20 beams"),
         ("x", "npix: 64, niter: 9, cycleniter: 0", "`cycleniter` is 0"),
         ("x", "npix: 64, memory: -5", "`memory` is -5; expected 0 or more megabytes"),
+        ("x", "npix: 64, restoring_beam: \"500arcsec\"", "no wider than the image"),
+        ("x", "npix: 64, taper: \"1000arcsec\"", "the taper leaves the others no weight"),
+        ("x", "npix: 64, dish: -3.0", "`dish` is -3; expected a diameter above 0"),
         ("x", "npix: 64, nitre: 5", "`image` has no option `nitre`; did you mean `niter`"),
         ("there", "npix: 64", ""),
     ] {
