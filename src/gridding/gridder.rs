@@ -6,7 +6,7 @@
 use num_complex::Complex;
 use rayon::prelude::*;
 
-use super::plane::{Extent, Layout, PlaneFft};
+use super::plane::{Extent, Layout, NEVER, PlaneFft, Stop};
 use super::shape::{KernelShape, Oversampling, Taps};
 use super::spread::{Job, Loops};
 use super::tiles::{Frame, Run, TILE, Tiled, Track, runs_of, tiled};
@@ -227,30 +227,35 @@ where
     /// The sum Σ w V exp(-2πi(ul + vm)) over all samples, real part, [y][x]; the plane is of no use afterwards until it is
     /// [cleared](UvPlane::clear).
     pub fn image(&self, plane: &mut UvPlane<T>, parallel: bool) -> Vec<T> {
-        self.image_about(plane, false, parallel)
+        self.image_about(plane, false, parallel, NEVER)
     }
 
     /// Like [`image`](Self::image); `whole` puts the phase center on the nearest pixel.
-    pub(super) fn image_about(&self, plane: &mut UvPlane<T>, whole: bool, parallel: bool) -> Vec<T> {
+    pub(super) fn image_about(&self, plane: &mut UvPlane<T>, whole: bool, parallel: bool, stop: Stop) -> Vec<T> {
         let mut out = vec![T::zero(); self.geometry.nx * self.geometry.ny];
-        self.fft.image(&mut plane.cells, self.extent(plane.reach), whole, parallel, &mut out);
+        self.fft.image(&mut plane.cells, self.extent(plane.reach), whole, parallel, stop, &mut out);
         out
     }
 
     /// Like [`image`](Self::image), with the sum of the weights alone beside it: Σ w exp(-2πi(ul + vm)), its peak on the pixel
     /// nearest to the phase center.
-    pub fn image_and_psf(&self, plane: &mut UvPlane<T>, parallel: bool) -> (Vec<T>, Vec<T>) {
-        let image = if plane.cells.is_empty() { Vec::new() } else { self.image(plane, parallel) };
+    pub fn image_and_psf(&self, plane: &mut UvPlane<T>, parallel: bool, stop: Stop) -> (Vec<T>, Vec<T>) {
+        let image = if plane.cells.is_empty() { Vec::new() } else { self.image_about(plane, false, parallel, stop) };
         let mut psf = Vec::new();
         if !plane.psf.is_empty() {
             psf = vec![T::zero(); self.geometry.nx * self.geometry.ny];
-            self.fft.image(&mut plane.psf, self.extent(plane.reach), true, parallel, &mut psf);
+            self.fft.image(&mut plane.psf, self.extent(plane.reach), true, parallel, stop, &mut psf);
         }
         (image, psf)
     }
 
     /// The plane of an image, [y][x] in Jy/pixel, to predict visibilities from; `max_uv_lambda` (if known) spares the rest of the plane.
     pub fn prepare(&self, image: &[T], max_uv_lambda: Option<f64>, parallel: bool) -> Result<UvPlane<T>, GridError> {
+        self.prepare_until(image, max_uv_lambda, parallel, NEVER)
+    }
+
+    /// Like [`prepare`](Self::prepare), unless `stop` becomes true.
+    pub fn prepare_until(&self, image: &[T], max_uv_lambda: Option<f64>, parallel: bool, stop: Stop) -> Result<UvPlane<T>, GridError> {
         let expected = self.geometry.nx * self.geometry.ny;
         if image.len() != expected {
             return Err(GridError::Length { what: "image", got: image.len(), expected });
@@ -259,7 +264,7 @@ where
         let Layout { grid_x, grid_y, .. } = self.fft.layout;
         let reach = |n: usize| max_uv_lambda.map_or(0.5, |uv| (uv * self.geometry.cell_rad * (1.0 + 1e-9)).min(0.5)) * n as f64;
         plane.reach = Reach { x: reach(grid_x), y: reach(grid_y) };
-        self.fft.spectrum(image, self.extent(plane.reach), parallel, &mut plane.cells);
+        self.fft.spectrum(image, self.extent(plane.reach), parallel, stop, &mut plane.cells);
         Ok(plane)
     }
 

@@ -15,6 +15,12 @@ use super::Float;
 
 const STRIP: usize = 16;
 
+/// Asked before every strip: once true, the rest is left undone, and the result is of no use.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// Goes on to the end.
+pub const NEVER: Stop = &|| false;
+
 /// A number that a plane can hold: visibilities, or weights.
 pub(super) trait Cell<T: Float>: Copy + Send + Sync + bytemuck::Pod {
     fn conj(self) -> Self;
@@ -162,16 +168,16 @@ where
     /// The sum over the plane, Σ Re(cell · exp(+2πi(cx/Nx + ry/Ny))), over the kernel's transform; destroys the cells.
     ///
     /// `whole` puts the center on the whole pixel next to the given one: PSFs peak on a pixel.
-    pub fn image<C: Cell<T>>(&self, cells: &mut [C], extent: Extent, whole: bool, parallel: bool, out: &mut [T]) {
+    pub fn image<C: Cell<T>>(&self, cells: &mut [C], extent: Extent, whole: bool, parallel: bool, stop: Stop, out: &mut [T]) {
         if whole || self.fraction == [0.0, 0.0] {
             self.fold(cells, extent);
             let scale = if whole { &self.whole_scale } else { &self.scale };
-            self.rows_to_image(&self.columns_to_image(cells, extent, parallel), extent, scale, parallel, out);
+            self.rows_to_image(&self.columns_to_image(cells, extent, parallel, stop), extent, scale, parallel, stop, out);
         } else {
             let mut cells: Vec<Complex<T>> = cells.iter().map(|c| c.complex()).collect();
             self.shift(&mut cells, -1.0);
             self.fold(&mut cells, extent);
-            self.rows_to_image(&self.columns_to_image(&cells, extent, parallel), extent, &self.scale, parallel, out);
+            self.rows_to_image(&self.columns_to_image(&cells, extent, parallel, stop), extent, &self.scale, parallel, stop, out);
         }
     }
 
@@ -244,7 +250,7 @@ where
     }
 
     /// [column][image row]
-    fn columns_to_image<C: Cell<T>>(&self, cells: &[C], extent: Extent, parallel: bool) -> Vec<Complex<T>> {
+    fn columns_to_image<C: Cell<T>>(&self, cells: &[C], extent: Extent, parallel: bool, stop: Stop) -> Vec<Complex<T>> {
         let Layout { grid_y, margin, stride, .. } = self.layout;
         let zero = Complex::new(T::zero(), T::zero());
         let n_columns = self.n_columns(extent);
@@ -254,6 +260,9 @@ where
         let buffers = || (vec![zero; STRIP * grid_y], vec![zero; self.column_inverse.get_inplace_scratch_len()]);
         let items = out.par_chunks_mut(STRIP * self.ny).enumerate();
         for_each(parallel, items, buffers, |(buffer, scratch), (i, out)| {
+            if stop() {
+                return;
+            }
             let (start, n) = (margin + i * STRIP, out.len() / self.ny);
             for column in buffer.chunks_mut(grid_y) {
                 column[..first].fill(zero);
@@ -274,7 +283,7 @@ where
         out
     }
 
-    fn rows_to_image(&self, columns: &[Complex<T>], extent: Extent, scale: &[Vec<T>; 2], parallel: bool, out: &mut [T]) {
+    fn rows_to_image(&self, columns: &[Complex<T>], extent: Extent, scale: &[Vec<T>; 2], parallel: bool, stop: Stop, out: &mut [T]) {
         let zero = Complex::new(T::zero(), T::zero());
         let (nx, ny, n_columns) = (self.nx, self.ny, self.n_columns(extent));
         let (grid_x, n_half) = (self.layout.grid_x, self.layout.grid_x / 2 + 1);
@@ -282,6 +291,9 @@ where
         let buffers = || (vec![zero; STRIP * n_half], vec![T::zero(); grid_x], self.row_inverse.make_scratch_vec());
         let items = out.par_chunks_mut(STRIP * nx).enumerate();
         for_each(parallel, items, buffers, |(spectrum, row, scratch), (i, out)| {
+            if stop() {
+                return;
+            }
             let (y0, n) = (i * STRIP, out.len() / nx);
             for (x, column) in columns.chunks(ny).enumerate() {
                 for (j, value) in column[y0..y0 + n].iter().enumerate() {
@@ -307,9 +319,9 @@ where
     }
 
     /// The plane of an image divided by the kernel's transform, margins filled: what [`image`](Self::image) is the adjoint of.
-    pub fn spectrum(&self, image: &[T], extent: Extent, parallel: bool, cells: &mut [Complex<T>]) {
-        let columns = self.rows_from_image(image, extent, parallel);
-        self.columns_from_image(&columns, extent, parallel, cells);
+    pub fn spectrum(&self, image: &[T], extent: Extent, parallel: bool, stop: Stop, cells: &mut [Complex<T>]) {
+        let columns = self.rows_from_image(image, extent, parallel, stop);
+        self.columns_from_image(&columns, extent, parallel, stop, cells);
         self.fill_margins(cells, extent);
         if self.fraction != [0.0, 0.0] {
             self.shift(cells, 1.0);
@@ -317,7 +329,7 @@ where
     }
 
     /// [strip of image rows][column][row in the strip]
-    fn rows_from_image(&self, image: &[T], extent: Extent, parallel: bool) -> Vec<Complex<T>> {
+    fn rows_from_image(&self, image: &[T], extent: Extent, parallel: bool, stop: Stop) -> Vec<Complex<T>> {
         let zero = Complex::new(T::zero(), T::zero());
         let (nx, ny, n_columns) = (self.nx, self.ny, self.n_columns(extent));
         let (grid_x, n_half) = (self.layout.grid_x, self.layout.grid_x / 2 + 1);
@@ -326,6 +338,9 @@ where
         let buffers = || (vec![zero; n_half], vec![T::zero(); grid_x], self.row_forward.make_scratch_vec());
         let items = out.par_chunks_mut(n_columns * STRIP).zip(image.par_chunks(STRIP * nx)).enumerate();
         for_each(parallel, items, buffers, |(spectrum, row, scratch), (i, (out, image))| {
+            if stop() {
+                return;
+            }
             for (j, image) in image.chunks(nx).enumerate() {
                 row.fill(T::zero());
                 let scale = self.scale[1][i * STRIP + j];
@@ -343,7 +358,7 @@ where
         out
     }
 
-    fn columns_from_image(&self, columns: &[Complex<T>], extent: Extent, parallel: bool, cells: &mut [Complex<T>]) {
+    fn columns_from_image(&self, columns: &[Complex<T>], extent: Extent, parallel: bool, stop: Stop, cells: &mut [Complex<T>]) {
         let Layout { grid_y, margin, stride, .. } = self.layout;
         let zero = Complex::new(T::zero(), T::zero());
         let n_columns = self.n_columns(extent);
@@ -352,6 +367,9 @@ where
         let buffers = || (vec![zero; STRIP * grid_y], vec![zero; self.column_forward.get_inplace_scratch_len()]);
         let items = (0..n_columns.div_ceil(STRIP)).into_par_iter();
         for_each(parallel, items, buffers, |(buffer, scratch), i| {
+            if stop() {
+                return;
+            }
             let (start, n) = (i * STRIP, STRIP.min(n_columns - i * STRIP));
             buffer.fill(zero);
             for (y, k) in index.iter().enumerate() {

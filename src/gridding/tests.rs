@@ -5,6 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::f64::consts::TAU;
 
+use super::plane::NEVER;
 use super::*;
 
 struct Set {
@@ -86,6 +87,20 @@ const SHAPES: [(usize, usize, (f64, f64)); 4] =
     [(24, 38, (12.0, 19.0)), (37, 21, (18.0, 10.0)), (30, 30, (14.3, 16.8)), (2, 64, (1.0, 32.0))];
 
 /// Gridding is the sum over visibilities to the accuracy asked for, for every kernel, shape and center.
+/// A transform that is told to stop leaves the rest undone.
+#[test]
+fn a_transform_stops_when_it_is_told_to() {
+    let geometry = Geometry::centered(256, 256, 1e-6);
+    let gridder = Gridder::<f32>::new(geometry, 1e-4, Oversampling::Two).unwrap();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let stop = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 1;
+    let mut plane = gridder.plane(Content::Vis);
+    let (image, _) = gridder.image_and_psf(&mut plane, false, &stop);
+    assert_eq!(image.len(), 256 * 256);
+    let all = asked.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(all > 2 && gridder.prepare_until(&image, None, false, &|| true).is_ok());
+}
+
 #[test]
 fn gridding_is_the_sum_over_visibilities() {
     let cell = 1e-4;
@@ -168,7 +183,7 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
             let mut predicted = vis.clone();
             let model = gridder.prepare(&image, None, true).unwrap();
             gridder.predict(&model, &samples, &mut predicted, true).unwrap();
-            (gridder.image_and_psf(&mut plane, true), predicted)
+            (gridder.image_and_psf(&mut plane, true, NEVER), predicted)
         })
     };
     let (one, two, three) = (on(1), on(2), on(3));
@@ -191,7 +206,7 @@ fn the_psf_is_the_image_of_ones() {
         gridder.add_alone(&mut both, &s, Some(&ones[rows.start * 4..rows.end * 4])).unwrap();
     }
     let sum = both.sum_weight;
-    let (again, psf) = gridder.image_and_psf(&mut both, false);
+    let (again, psf) = gridder.image_and_psf(&mut both, false, NEVER);
     assert!(difference(psf.iter().copied(), &image) < 1e-13);
     assert!(difference(again, &image) < 1e-13);
     assert!((psf[18 * 40 + 20] / sum - 1.0).abs() < 1e-9);
@@ -242,7 +257,7 @@ fn fast_loops_agree_with_plain_ones() {
             gridder.add(&mut plane, &set.samples(), Some(&set.vis)).unwrap();
             let mut vis = set.vis.clone();
             gridder.predict(&gridder.prepare(&image_of(30 * 26), None, false).unwrap(), &set.samples(), &mut vis, false).unwrap();
-            let (mut image, psf) = gridder.image_and_psf(&mut plane, false);
+            let (mut image, psf) = gridder.image_and_psf(&mut plane, false, NEVER);
             image.extend(psf);
             image.extend(vis.iter().flat_map(|v| [v.re, v.im]));
             image

@@ -8,6 +8,7 @@
 use num_complex::Complex;
 use rayon::prelude::*;
 
+use super::plane::{NEVER, Stop};
 use super::{Content, Float, Geometry, GridError, Gridder, Oversampling, Samples, UvPlane};
 
 /// More terms than this are refused: the image should then be cut into facets.
@@ -182,17 +183,22 @@ where
     /// The images of a plane, [y][x]: of the visibilities and of the weights, empty where there is none. The plane is of no use
     /// afterwards until it is [cleared](WidePlane::clear).
     pub fn image_and_psf(&self, plane: &mut WidePlane<T>, parallel: bool) -> (Vec<T>, Vec<T>) {
-        let Some(depth) = &self.depth else {
-            return plane.vis.first_mut().map_or((Vec::new(), Vec::new()), |p| self.gridder.image_and_psf(p, parallel));
-        };
-        (self.sum_terms(depth, &mut plane.vis, false, parallel), self.sum_terms(depth, &mut plane.psf, true, parallel))
+        self.image_and_psf_until(plane, parallel, NEVER)
     }
 
-    fn sum_terms(&self, depth: &Depth, planes: &mut [UvPlane<T>], whole: bool, parallel: bool) -> Vec<T> {
+    /// Like [`image_and_psf`](Self::image_and_psf), unless `stop` becomes true: then the images are of no use.
+    pub fn image_and_psf_until(&self, plane: &mut WidePlane<T>, parallel: bool, stop: Stop) -> (Vec<T>, Vec<T>) {
+        let Some(depth) = &self.depth else {
+            return plane.vis.first_mut().map_or((Vec::new(), Vec::new()), |p| self.gridder.image_and_psf(p, parallel, stop));
+        };
+        (self.sum_terms(depth, &mut plane.vis, false, parallel, stop), self.sum_terms(depth, &mut plane.psf, true, parallel, stop))
+    }
+
+    fn sum_terms(&self, depth: &Depth, planes: &mut [UvPlane<T>], whole: bool, parallel: bool, stop: Stop) -> Vec<T> {
         if planes.is_empty() {
             return Vec::new();
         }
-        let images: Vec<Vec<T>> = planes.iter_mut().map(|p| self.gridder.image_about(p, whole, parallel)).collect();
+        let images: Vec<Vec<T>> = planes.iter_mut().map(|p| self.gridder.image_about(p, whole, parallel, stop)).collect();
         let mut g = *self.geometry();
         if whole {
             g.center = (g.center.0.round(), g.center.1.round());
@@ -201,6 +207,9 @@ where
         out.par_chunks_mut(g.nx).enumerate().for_each_init(
             || vec![0.0; self.n_terms],
             |bessel, (y, row)| {
+                if stop() {
+                    return;
+                }
                 for (x, out) in row.iter_mut().enumerate() {
                     depth.bessel(&g, y, x, bessel);
                     *out = T::of(images.iter().zip(bessel.iter()).map(|(i, b)| i[y * g.nx + x].f64() * b).sum());
@@ -212,8 +221,13 @@ where
 
     /// The planes of an image, to predict visibilities from.
     pub fn prepare(&self, image: &[T], max_uv_lambda: Option<f64>, parallel: bool) -> Result<WidePlane<T>, GridError> {
+        self.prepare_until(image, max_uv_lambda, parallel, NEVER)
+    }
+
+    /// Like [`prepare`](Self::prepare), unless `stop` becomes true: then the planes are of no use.
+    pub fn prepare_until(&self, image: &[T], max_uv_lambda: Option<f64>, parallel: bool, stop: Stop) -> Result<WidePlane<T>, GridError> {
         let Some(depth) = &self.depth else {
-            return Ok(WidePlane { vis: vec![self.gridder.prepare(image, max_uv_lambda, parallel)?], psf: Vec::new() });
+            return Ok(WidePlane { vis: vec![self.gridder.prepare_until(image, max_uv_lambda, parallel, stop)?], psf: Vec::new() });
         };
         let g = self.geometry();
         let term = |k: usize| {
@@ -221,13 +235,16 @@ where
             times.par_chunks_mut(g.nx).enumerate().for_each_init(
                 || vec![0.0; self.n_terms],
                 |bessel, (y, row)| {
+                    if stop() {
+                        return;
+                    }
                     for (x, v) in row.iter_mut().enumerate().filter(|(_, v)| **v != T::zero()) {
                         depth.bessel(g, y, x, bessel);
                         *v = T::of(v.f64() * bessel[k]);
                     }
                 },
             );
-            self.gridder.prepare(&times, max_uv_lambda, parallel)
+            self.gridder.prepare_until(&times, max_uv_lambda, parallel, stop)
         };
         Ok(WidePlane { vis: (0..self.n_terms).map(term).collect::<Result<_, _>>()?, psf: Vec::new() })
     }

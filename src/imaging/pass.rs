@@ -113,7 +113,7 @@ where
     }
 
     /// The Fourier plane of the model of an image plane, if there is a model.
-    fn model_plane(&self, plane: usize, parallel: bool) -> Result<Option<WidePlane<T>>> {
+    fn model_plane(&self, plane: usize, parallel: bool, notice: &dyn Reporter) -> Result<Option<WidePlane<T>>> {
         let Some(model) = self.model.and_then(|model| model.get(plane)?.as_ref()) else { return Ok(None) };
         let geometry = self.gridder.geometry();
         if model.dim() != (geometry.ny, geometry.nx) {
@@ -123,21 +123,24 @@ where
             return Ok(None);
         }
         let values: Vec<T> = model.iter().map(|v| T::of(f64::from(*v))).collect();
-        Ok(Some(self.gridder.prepare(&values, None, parallel)?))
+        let plane = self.gridder.prepare_until(&values, None, parallel, &|| notice.cancelled())?;
+        notice.check()?;
+        Ok(Some(plane))
     }
 
     /// Continuum: all planes take block after block.
     fn all_planes(&self, notice: &dyn Reporter) -> Result<Sums<T>> {
         let n = self.n_planes();
         let mut plane: Vec<WidePlane<T>> = (0..n).map(|i| self.gridder.plane(self.content_of(i))).collect();
-        let model: Vec<Option<WidePlane<T>>> = (0..n).map(|i| self.model_plane(i, true)).collect::<Result<_>>()?;
+        let model: Vec<Option<WidePlane<T>>> = (0..n).map(|i| self.model_plane(i, true, notice)).collect::<Result<_>>()?;
         let mut tally = vec![Tally::default(); n];
         let rules = self.weights.rules();
         let met = self.stream.for_each(self.cache, self.stage, notice, |block: &Prepared<T>| {
             self.add_continuum(&rules, block, &model, &mut plane, &mut tally)
         })?;
         tally.iter_mut().zip(&plane).for_each(|(tally, plane)| tally.add_sums_of(plane));
-        let made = plane.iter_mut().map(|p| self.gridder.image_and_psf(p, true)).zip(tally).collect();
+        let made = plane.iter_mut().map(|p| self.images_of(p, true, notice)).zip(tally).map(|(images, tally)| Ok((images?, tally)));
+        let made = made.collect::<Result<Vec<Made<T>>>>()?;
         Ok(self.sums(made, met))
     }
 
@@ -153,12 +156,12 @@ where
             }
             let plane = scratch.get_or_insert_with(|| self.gridder.plane(self.content));
             plane.clear();
-            let model = self.model_plane(chan, false)?;
+            let model = self.model_plane(chan, false, notice)?;
             for block in &weighted {
                 self.add_channel(grid, chan, &rules, block, model.as_ref(), plane, &mut tally)?;
             }
             tally.add_sums_of(plane);
-            Ok((self.gridder.image_and_psf(plane, false), tally))
+            Ok((self.images_of(plane, false, notice)?, tally))
         };
         let made: Vec<Made<T>> =
             (0..self.n_planes()).into_par_iter().with_max_len(1).map_init(|| None, |s, chan| one(s, chan)).collect::<Result<_>>()?;
@@ -177,7 +180,7 @@ where
         let mut made: Vec<Made<T>> = (0..self.n_planes()).map(|_| Default::default()).collect();
         let mut met = Met::default();
         for chans in wanted.chunks(group) {
-            let model = |chan: &usize| self.model_plane(*chan, false);
+            let model = |chan: &usize| self.model_plane(*chan, false, notice);
             let model: Vec<Option<WidePlane<T>>> = chans.par_iter().map(model).collect::<Result<_>>()?;
             let mut planes: Vec<(WidePlane<T>, Tally)> =
                 chans.iter().map(|_| (self.gridder.plane(self.content), Tally::default())).collect();
@@ -187,14 +190,21 @@ where
                     self.add_channel(grid, *chan, &rules, &block, model.as_ref(), plane, tally)
                 })
             })?;
-            let finish = |(mut plane, mut tally): (WidePlane<T>, Tally)| -> Made<T> {
+            let finish = |(mut plane, mut tally): (WidePlane<T>, Tally)| -> Result<Made<T>> {
                 tally.add_sums_of(&plane);
-                (self.gridder.image_and_psf(&mut plane, false), tally)
+                Ok((self.images_of(&mut plane, false, notice)?, tally))
             };
-            let finished: Vec<Made<T>> = planes.into_par_iter().map(finish).collect();
+            let finished: Vec<Made<T>> = planes.into_par_iter().map(finish).collect::<Result<_>>()?;
             chans.iter().zip(finished).for_each(|(chan, new)| made[*chan] = new);
         }
         Ok(self.sums(made, met))
+    }
+
+    /// Image and PSF of a plane; an error once the user asked to stop.
+    fn images_of(&self, plane: &mut WidePlane<T>, parallel: bool, notice: &dyn Reporter) -> Result<(Vec<T>, Vec<T>)> {
+        let images = self.gridder.image_and_psf_until(plane, parallel, &|| notice.cancelled());
+        notice.check()?;
+        Ok(images)
     }
 
     fn sums(&self, made: Vec<Made<T>>, met: Met) -> Sums<T> {

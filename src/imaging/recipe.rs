@@ -124,6 +124,7 @@ pub fn image(
     let early = if matches!(engine, Engine::One(_)) { Some(engine.primary_beam(&set_up, &points)?) } else { None };
     let dirty = engine.dirty(notice)?;
     check_finite(&dirty)?;
+    notice.check()?;
     let pb = early.map_or_else(|| engine.primary_beam(&set_up, &points), Ok)?;
     warn_of_empty_channels(&dirty, &set_up, notice);
     let plan = set_up.mask(mask, &dirty, &pb, options)?;
@@ -139,6 +140,8 @@ pub fn image(
     };
     let cleaned = {
         let psfs = Psfs::new(&dirty, set_up.n_terms, &cleaning.scales, cleaning.smallscalebias, choice);
+        notice.check()?;
+        notice.check()?;
         clean(&psfs, &plan, start, &cleaning, engine.major(), notice)?
     };
     warn_of_bad_end(&cleaned, notice);
