@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::f64::consts::TAU;
 
-use super::plane::NEVER;
+use super::plane::{NEVER, Stop};
 use super::*;
 
 struct Set {
@@ -92,13 +92,24 @@ const SHAPES: [(usize, usize, (f64, f64)); 4] =
 fn a_transform_stops_when_it_is_told_to() {
     let geometry = Geometry::centered(256, 256, 1e-6);
     let gridder = Gridder::<f32>::new(geometry, 1e-4, Oversampling::Two).unwrap();
-    let asked = std::sync::atomic::AtomicUsize::new(0);
-    let stop = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 1;
-    let mut plane = gridder.plane(Content::Vis);
-    let (image, _) = gridder.image_and_psf(&mut plane, false, &stop);
-    assert_eq!(image.len(), 256 * 256);
-    let all = asked.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(all > 2 && gridder.prepare_until(&image, None, false, &|| true).is_ok());
+    let samples = Samples { uvw_s: &[[1e-6, 2e-6, 0.0]], freq_hz: &[1e10], weight: &[1.0] };
+    let image = |stop: Stop| {
+        let mut plane = gridder.plane(Content::VisAndPsf);
+        gridder.add(&mut plane, &samples, Some(&[Complex::new(1.0, 0.0)])).unwrap();
+        gridder.image_and_psf(&mut plane, false, stop)
+    };
+    let is_empty = |image: &[f32]| image.iter().all(|v| *v == 0.0);
+    let (whole, psf) = image(NEVER);
+    assert!(!is_empty(&whole) && !is_empty(&psf));
+    let (stopped, psf) = image(&|| true);
+    assert!(stopped.len() == whole.len() && is_empty(&stopped) && is_empty(&psf));
+    let back = |stop: Stop| {
+        let plane = gridder.prepare_until(&whole, None, false, stop).unwrap();
+        let mut vis = [Complex::new(0.0, 0.0)];
+        gridder.predict(&plane, &samples, &mut vis, false).unwrap();
+        vis[0].norm()
+    };
+    assert!(back(NEVER) > 1e3 && back(&|| true) == 0.0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis};
 
+use crate::data::Cube;
 use crate::error::{Error, Result};
 use crate::fits::{ReadOptions, read_cube};
 use crate::imaging::{AutoMaskOptions, MaskChoice, StartModel};
@@ -100,13 +101,17 @@ pub fn start_model(call: &Call, options: &MaskOptions, notice: &dyn Reporter) ->
         return Ok(None);
     }
     let path = call.context.sandbox.readable(&options.start_model)?;
-    let info = read_cube(&path, &ReadOptions::default(), notice)?.info().clone();
-    let unit = info.unit.to_string();
+    let first = read_cube(&path, &ReadOptions::default(), notice)?;
+    let unit = first.info().unit.to_string();
     if !(unit.is_empty() || unit.eq_ignore_ascii_case("Jy/pixel")) {
         let message = format!("the start model is in {unit}; expected a model in Jy/pixel");
         return Err(Error::user(message).hint("give PREFIX.model.fits, not a restored image").at(&path));
     }
-    Ok(Some(StartModel { planes: model_planes(&path, notice)?, n_iter: 0, sky: Some(info.sky().clone()) }))
+    let mut planes = planes_of(&first);
+    for term in term_files(&path).iter().skip(1) {
+        planes.extend(planes_of(&read_cube(term, &ReadOptions::default(), notice)?));
+    }
+    Ok(Some(StartModel { planes, n_iter: 0, sky: Some(first.info().sky().clone()) }))
 }
 
 /// Planes of a model, and of the Taylor terms beside it.
@@ -126,6 +131,9 @@ pub fn term_files(path: &Path) -> Vec<PathBuf> {
 
 /// All planes of a FITS file.
 pub fn planes(path: &Path, notice: &dyn Reporter) -> Result<Vec<Array2<f32>>> {
-    let cube = read_cube(path, &ReadOptions::default(), notice)?;
-    Ok(cube.data().axis_iter(Axis(0)).map(|p| p.to_owned()).collect())
+    Ok(planes_of(&read_cube(path, &ReadOptions::default(), notice)?))
+}
+
+fn planes_of(cube: &Cube) -> Vec<Array2<f32>> {
+    cube.data().axis_iter(Axis(0)).map(|p| p.to_owned()).collect()
 }

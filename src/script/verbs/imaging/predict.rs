@@ -75,6 +75,7 @@ pub static PREDICT: Verb = Verb {
         result: "true",
         tolerance: 0.0,
     }],
+    version: 2,
     check: check_options::<PredictOptions>,
     files: model_files,
     run,

@@ -50,6 +50,7 @@ pub static UV_AMPLITUDES: Verb = Verb {
         result: "1",
         tolerance: 1e-3,
     }],
+    version: 2,
     check: check_options2::<AmplitudeOptions, Selection>,
     files: model_files,
     run: measure,
